@@ -1,0 +1,1 @@
+"""Long measurements and proofs; each part can be run alone."""

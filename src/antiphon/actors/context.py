@@ -1,0 +1,210 @@
+"""What a hook is given: the actor's own handle on itself and on the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from antiphon.actors.deadletters import DeadLetterReason
+from antiphon.actors.mailbox import DEFAULT_CAPACITY, Overflow
+from antiphon.actors.monitors import MonitorRef
+from antiphon.actors.notices import Down
+from antiphon.actors.reasons import NoProc, Status
+from antiphon.actors.request import ReplyTo, Request, refuse
+from antiphon.actors.timers import Timer
+from antiphon.errors import ActorDead
+
+if TYPE_CHECKING:
+    from antiphon.actors.actor import Actor
+    from antiphon.actors.life import Life
+    from antiphon.actors.ref import ActorRef
+    from antiphon.actors.request import Envelope
+    from antiphon.actors.system import ActorSystem
+
+M = TypeVar("M")
+N = TypeVar("N")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class ActorContext(Generic[M]):
+    """One generation's context; ends with it.
+
+    Raises:
+        ActorDead: By any use after the generation's end.
+    """
+
+    __slots__ = ("_life",)
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    # --- who and where ---
+
+    @property
+    def myself(self) -> ActorRef[M]:
+        """The ref to this actor."""
+        return self._living().cell.ref
+
+    @property
+    def system(self) -> ActorSystem:
+        return self._living().cell.system
+
+    @property
+    def generation(self) -> int:
+        """The number of this generation, from 1."""
+        return self._living().number
+
+    # --- answering ---
+
+    def reply(self, msg: Request[R], reply: R) -> bool:
+        """Answer the message that is being handled; False if nobody waits for it.
+
+        Raises:
+            ValueError: *msg* is another message.
+        """
+        envelope = self._current(msg)
+        future = None if envelope is None else envelope.unanswered()
+        if future is None:
+            return False
+        future.set_result(reply)
+        return True
+
+    def reply_error(self, msg: Request[Any], error: BaseException) -> bool:
+        """Answer with an error; this actor lives on."""
+        envelope = self._current(msg)
+        future = None if envelope is None else envelope.unanswered()
+        return future is not None and refuse(future, error)
+
+    def defer(self, msg: Request[R]) -> ReplyTo[R]:
+        """Answer later, after this handler has ended; only the first call gets the right."""
+        envelope = self._current(msg)
+        life = self._life
+        if envelope is None or envelope.deferred:
+            return ReplyTo(life, None, None)
+        envelope.deferred = True
+        life.deferred.add(envelope)
+        return ReplyTo(life, envelope, envelope.future)
+
+    @property
+    def caller_gone(self) -> bool:
+        """Nobody waits for an answer to the message being handled."""
+        envelope = self._living().envelope
+        return envelope is None or envelope.future is None or envelope.future.done()
+
+    def unhandled(self, msg: object) -> None:
+        """Make *msg* a dead letter UNHANDLED; its caller, if any, gets NoReply."""
+        life = self._living()
+        life.cell.box.bury(msg, DeadLetterReason.UNHANDLED)
+
+    # --- others ---
+
+    def stop(self, reason: str | None = None) -> None:
+        """End after this hook."""
+        self._living().stop(reason)
+
+    async def spawn(
+        self,
+        factory: Callable[[], Actor[N]],
+        name: str | None = None,
+        *,
+        capacity: int = DEFAULT_CAPACITY,
+        overflow: Overflow = Overflow.DROP_NEWEST,
+        shutdown: float = 5.0,
+    ) -> ActorRef[N]:
+        """Start a child that ends with this actor; its failure is not this actor's.
+
+        Raises:
+            SpawnFailed: Its ``pre_start`` raised.
+            NameTaken: A child of that name is there.
+        """
+        life = self._living()
+        return await life.cell.system.spawn_under(
+            life, factory, name, capacity=capacity, overflow=overflow, shutdown=shutdown
+        )
+
+    def monitor(self, ref: ActorRef[Any]) -> MonitorRef:
+        """Get one Down when the present (or, between two, the next) generation of *ref* ends."""
+        life = self._living()
+        cell = ref._cell
+        if cell is None or cell.ended:
+            monitor = MonitorRef(life, ref, None)
+            life.notify(Down(ref, monitor, NoProc(), restarting=False))
+            return monitor
+        monitor = MonitorRef(life, ref, cell.life)
+        cell.life.watchers[monitor] = None
+        life.monitors.add(monitor)
+        return monitor
+
+    def demonitor(self, monitor: MonitorRef) -> None:
+        """End a monitor: no Down comes any more, even if it is queued."""
+        self._living()
+        monitor.release()
+
+    # --- groups ---
+
+    def join(self, scope: str, group: str) -> None:
+        """Be a member until ``leave`` or the end of this generation; again is no-op.
+
+        Raises:
+            ActorDead: This actor is stopping.
+        """
+        life = self._living()
+        if life.cell.ending or life.status is Status.STOPPING:
+            raise ActorDead(f"cannot join {scope}/{group}: {life.path} is stopping")
+        life.cell.system.groups.hold(scope, group, life.cell.ref, life)
+
+    def leave(self, scope: str, group: str) -> None:
+        """End what ``join`` began; no-op for a stranger."""
+        life = self._living()
+        life.cell.system.groups.release(scope, group, life.cell.ref, life)
+
+    def monitor_group(self, scope: str, group: str | None = None) -> dict[str, list[ActorRef[Any]]]:
+        """Get Joined and Left for a group, or for all of *scope*; returns the members now."""
+        life = self._living()
+        return life.cell.system.groups.watch(scope, group, life)
+
+    # --- later ---
+
+    def send_after(self, delay: float, msg: M) -> Timer:
+        """Send *msg* to this generation in *delay* seconds."""
+        life = self._living()
+        life.cell.box.check(msg)
+        return Timer(life, delay, msg)
+
+    def pipe_to_self(
+        self,
+        awaitable: Awaitable[T],
+        to_message: Callable[[T], M],
+        on_error: Callable[[BaseException], M] | None = None,
+    ) -> None:
+        """Await beside the hooks, then handle the message made of the result.
+
+        Without *on_error* an exception fails this actor. Cancelled with this generation.
+        """
+        self._living().pipe(awaitable, to_message, on_error)
+
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """Run *callback*, synchronously, when this generation ends, however it does.
+
+        The last one registered runs first.
+        """
+        self._living().end_callbacks.append(callback)
+
+    # --- inside ---
+
+    def _living(self) -> Life:
+        life = self._life
+        if life.over:
+            raise ActorDead(f"generation {life.number} of {life.path} has ended")
+        return life
+
+    def _current(self, msg: object) -> Envelope | None:
+        life = self._life
+        if life.over or msg is not life.current:
+            self._living()
+            raise ValueError(
+                f"cannot answer {type(msg).__name__}: it is not the message being handled, "
+                "later answers go by ctx.defer"
+            )
+        return life.envelope

@@ -1,0 +1,62 @@
+"""The event port: how a source of events, such as a subscription, feeds an actor.
+
+The actor's loop pulls. A feed belongs to the ref: restarts of its
+generations leave it, and its source keeps the position. Actors know nothing
+of buses; the bus implements ``EventSource``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from antiphon.actors.notices import Notice
+
+if TYPE_CHECKING:
+    from antiphon.actors.cell import Cell
+
+
+class EventSource(Protocol):
+    """Somewhere to pull events from, in order."""
+
+    def take(self, limit: int) -> Sequence[Any] | Notice | None:
+        """Give the next slice after the position (never empty), or a notice, or None.
+
+        After None the source calls ``feed.wake()`` when there is something again.
+        """
+        ...
+
+    def advance(self, count: int) -> None:
+        """Move the position: the first *count* events of the slice returned or raised."""
+        ...
+
+    def closed(self) -> None:
+        """The ref has ended: let go. Called once."""
+        ...
+
+
+class Feed:
+    """One source attached to one ref."""
+
+    __slots__ = ("_cell", "attached", "ready", "source")
+
+    def __init__(self, cell: Cell, source: EventSource) -> None:
+        self._cell = cell
+        self.source = source
+        self.ready = False
+        self.attached = True
+
+    def wake(self) -> None:
+        """Say that the source may have something."""
+        if not self.ready and self.attached:
+            self.ready = True
+            cell = self._cell
+            cell.ready.append(self)
+            if cell.box.waker is not None:
+                cell.box.wake()
+
+    def detach(self) -> None:
+        """Stop pulling, after the event now being handled; ``closed`` is not called."""
+        if self.attached:
+            self.attached = False
+            self._cell.drop_feed(self)

@@ -1,0 +1,657 @@
+"""One generation of an actor: its task, its hooks in order, its control ports.
+
+Ports are served in this order: signal (kill, failure), stop, notice, then in turn
+one slice of events and one group of messages. Only a signal interrupts a
+running hook; the others set ``interrupt`` and act between hooks. Everything
+that a generation made for itself ends in ``_finalize``, which runs once, synchronously,
+from the task's done-callback (a task cancelled before its first step never runs a
+``finally``), or after ``kill_grace`` if the task survives its cancelling: a zombie.
+
+What outlives a generation is in ``cell.py``. Promises: docs/semantics/actors.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import types
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from itertools import islice
+from operator import length_hint
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from antiphon.actors.context import ActorContext
+from antiphon.actors.deadletters import DeadLetterReason
+from antiphon.actors.notices import Down, Notice
+from antiphon.actors.pipes import pipe
+from antiphon.actors.reasons import Failed, Killed, Reason, Status, Stopped
+from antiphon.actors.request import Envelope, callee_failed, refuse
+from antiphon.errors import ActorError, ActorStopped, NoReply, SpawnFailed
+
+if TYPE_CHECKING:
+    from antiphon.actors.actor import Actor
+    from antiphon.actors.cell import Cell
+    from antiphon.actors.clock import Clock, TimerHandle
+    from antiphon.actors.feed import Feed
+    from antiphon.actors.monitors import MonitorRef
+    from antiphon.actors.ref import ActorRef
+    from antiphon.actors.timers import Timer
+
+logger = logging.getLogger(__name__)
+
+GROUP = 64
+"""Messages between two looks at the clock."""
+TURN = 256
+"""Messages or events before the loop gives way, and the most events of a slice."""
+TURN_S = 0.005
+"""Seconds of real time before the loop gives way."""
+
+NOTHING: Any = object()
+"""Stands for "no message": None is a message."""
+
+
+@types.coroutine
+def give_way() -> Generator[None, None, None]:
+    """Let everything else on the loop run once."""
+    yield
+
+
+class Life:
+    """One generation.
+
+    Attributes:
+        interrupt: Something waits at a control port; looked at after each hook.
+        over: It has ended; what it handed out is revoked.
+        killed: It was killed: hooks end, ``post_stop`` doesn't run.
+        failure: Raised by the loop between hooks: something of its own went wrong outside.
+        watchers: Monitors on it; ``monitors``: made by it.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_delay",
+        "_grace",
+        "_posted",
+        "_reason",
+        "_since",
+        "_slice_in_hand",
+        "_task_over",
+        "_waiters",
+        "actor",
+        "cell",
+        "children",
+        "clock",
+        "ctx",
+        "current",
+        "deferred",
+        "end_callbacks",
+        "envelope",
+        "failure",
+        "interrupt",
+        "killed",
+        "monitors",
+        "notices",
+        "number",
+        "over",
+        "pipes",
+        "ran_from",
+        "started",
+        "status",
+        "task",
+        "timers",
+        "watchers",
+        "zombie",
+    )
+
+    def __init__(self, cell: Cell, number: int) -> None:
+        self.cell = cell
+        self.number = number
+        self.clock: Clock = cell.system.clock
+        self.status = Status.NEW
+        self.actor: Actor[Any] | None = None
+        self.ctx: ActorContext[Any] = ActorContext(self)
+        self.task: asyncio.Task[None] | None = None
+        self.started: asyncio.Future[None] | None = None
+        self.current: Any = NOTHING
+        self.envelope: Envelope | None = None
+        self.interrupt = False
+        self.killed = False
+        self.over = False
+        self.failure: BaseException | None = None
+        self.zombie = False
+        self.notices: deque[Notice] = deque()
+        self.children: dict[Cell, None] = {}
+        self.timers: set[Timer] = set()
+        self.pipes: set[asyncio.Task[None]] = set()
+        self.monitors: set[MonitorRef] = set()
+        self.watchers: dict[MonitorRef, None] = {}
+        self.deferred: set[Envelope] = set()
+        self.end_callbacks: list[Callable[[], object]] = []
+        self.ran_from: float | None = None
+        self._since = self.clock.now()
+        self._asked: Stopped | None = None
+        self._reason: Reason | None = None
+        self._delay: TimerHandle | None = None
+        self._grace: TimerHandle | None = None
+        self._posted = False
+        self._task_over = False
+        self._slice_in_hand: tuple[Feed, Sequence[Any], Iterator[Any] | None] | None = None
+        self._waiters: asyncio.Future[Reason] | None = None
+
+    @property
+    def path(self) -> str:
+        return self.cell.path
+
+    @property
+    def ref(self) -> ActorRef[Any]:
+        return self.cell.ref
+
+    @property
+    def takes_children(self) -> bool:
+        return self.status in (Status.STARTING, Status.RUNNING)
+
+    # --- asked from outside ---
+
+    def wait_to_start(self, delay: float) -> None:
+        """Start in *delay* seconds; stop and kill end the wait."""
+        self._delay = self.clock.call_later(delay, self.start)
+
+    def start(self) -> None:
+        """Create the task."""
+        self._delay = None
+        self.status = Status.STARTING
+        system = self.cell.system
+        # a task factory may run it at once: whatever it looks at is set before
+        task = system.loop.create_task(self._run(), name=self.path)
+        self.task = task
+        system.tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def stop(self, why: str | None = None) -> None:
+        """End after the present hook."""
+        if self._asked is not None or self.status in (Status.STOPPING, Status.DEAD):
+            return
+        self._asked = Stopped(why)
+        if self.status is Status.NEW:
+            self._finalize()
+        else:
+            self._signal()
+
+    def kill(self, why: str | None = None) -> None:
+        """End now: cancel the hook, kill the children, skip ``post_stop``."""
+        if self.killed or self.status is Status.DEAD:
+            return
+        unborn = self.status is Status.NEW
+        self._doom(why)
+        if unborn:
+            self._finalize()
+        elif self.task is not None and not self.task.done():
+            self._grace = self.clock.call_later(self.cell.system.kill_grace, self._outlived)
+            self.task.cancel()
+
+    def fail(self, error: BaseException) -> None:
+        """Fail between two hooks, because of something outside them."""
+        if self.failure is None and self.takes_children:
+            self.failure = error
+            self._signal()
+
+    def notify(self, notice: Notice) -> None:
+        """Put *notice* into the notice port."""
+        if self.status is not Status.DEAD:
+            self.notices.append(notice)
+            self._signal()
+
+    async def wait(self) -> Reason:
+        """Wait for the end of this generation."""
+        if self.over and self._reason is not None:
+            return self._reason
+        if self._waiters is None:
+            self._waiters = self.cell.system.create_future()
+        return await asyncio.shield(self._waiters)
+
+    def _signal(self) -> None:
+        self.interrupt = True
+        self.cell.box.wake()
+
+    def _doom(self, why: str | None) -> None:
+        self.killed = True
+        self.interrupt = True
+        if not isinstance(self._reason, Failed):
+            self._reason = Killed(why)
+        self._set_stopping()
+        for cell in reversed(tuple(self.children)):
+            cell.final = True
+            cell.life.kill("its parent was killed")
+
+    # --- the task ---
+
+    async def _run(self) -> None:
+        self.task = asyncio.current_task()
+        try:
+            await self._start()
+            await self._work()
+        except BaseException as error:
+            self._fall(error)
+        await self._finish()
+
+    async def _start(self) -> None:
+        cell = self.cell
+        self.actor = actor = cell.factory()
+        cell.box.speak(actor._accepts)
+        await actor.pre_start(self.ctx)
+        self._posted = True
+        if self.killed:
+            raise asyncio.CancelledError
+        self.status = Status.RUNNING
+        self.ran_from = self.clock.now()
+        cell.was_running = True
+        cell.system.observe("started", self.ref, self.number)
+        if self.started is not None and not self.started.done():
+            self.started.set_result(None)
+
+    async def _work(self) -> None:
+        """Serve the ports until a stop; a failure or a kill is raised."""
+        assert self.actor is not None
+        if self._asked is None and self.failure is None:
+            await self.actor.post_start(self.ctx)
+        cell, box, queue, ready = self.cell, self.cell.box, self.cell.box.queue, self.cell.ready
+        handle, ctx = self.actor.handle, self.ctx
+        create_future = cell.system.create_future
+        popleft = queue.popleft
+        waiters = box.waiters
+        dice = cell.system.dice
+        turn, spent, most = perf_counter(), 0, GROUP
+        while True:
+            if self.interrupt and await self._control():
+                return
+            if ready:
+                spent += await self._slice(ready.popleft(), turn)
+            elif not queue:
+                waker = box.waker = create_future()
+                await waker
+                turn, spent = perf_counter(), 0
+                continue
+            if dice is not None:
+                most = dice.randint(1, GROUP)
+            # one group of messages
+            before = count = min(len(queue), most)
+            try:
+                while count:
+                    if self.interrupt:
+                        break
+                    item = popleft()
+                    count -= 1
+                    if waiters:
+                        box.admit()
+                    if item.__class__ is not Envelope:
+                        self.current = item
+                        await handle(item, ctx)
+                    elif self._open(item):
+                        await handle(item.message, ctx)
+                        self.envelope = None
+                        unanswered = item.unanswered()
+                        if unanswered is not None:
+                            unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
+            finally:
+                spent += before - count
+                cell.processed += before - count
+            self.current = NOTHING
+            if (queue or ready) and (
+                spent >= TURN or perf_counter() - turn >= TURN_S or dice is not None
+            ):
+                await give_way()
+                turn, spent = perf_counter(), 0
+
+    async def _control(self) -> bool:
+        """Serve the control ports; True means: stop."""
+        assert self.actor is not None
+        served = 0
+        while True:
+            if self.killed:
+                raise asyncio.CancelledError
+            if self.failure is not None:
+                raise self.failure
+            if self._asked is not None:
+                return True
+            if not self.notices:
+                self.interrupt = False
+                return False
+            await self._notice(self.notices.popleft())
+            served += 1
+            if served % TURN == 0:
+                await give_way()
+
+    async def _notice(self, notice: Notice) -> None:
+        assert self.actor is not None
+        if isinstance(notice, Down):
+            if not notice.monitor.active:
+                return
+            notice.monitor.active = False
+        await self.actor.handle_notice(notice, self.ctx)
+
+    def _open(self, envelope: Envelope) -> bool:
+        """Take a call, a tick or a pipe's result in hand, unless nobody wants it any more."""
+        future = envelope.future
+        if future is None:
+            timer = envelope.timer
+            if envelope.life is not self or (timer is not None and not timer.active):
+                return False
+        elif future.done() and self._skips_abandoned():
+            self.cell.box.bury(envelope.message, DeadLetterReason.EXPIRED)
+            return False
+        else:
+            self.envelope = envelope
+        self.current = envelope.message
+        return True
+
+    def _skips_abandoned(self) -> bool:
+        return self.actor is not None and self.actor.skip_abandoned
+
+    async def _slice(self, feed: Feed, turn: float) -> int:
+        """Handle the next events of *feed*; how many."""
+        actor = self.actor
+        assert actor is not None
+        feed.ready = False
+        taken = feed.source.take(TURN)
+        if taken is None:
+            return 0
+        feed.wake()  # until take() says None; behind the other feeds
+        if isinstance(taken, Notice):
+            await self._notice(taken)
+            return 1
+        if self.cell.system.takes_slices(type(actor)):
+            return await self._whole(actor, feed, taken)
+        return await self._one_by_one(actor, feed, taken, turn)
+
+    async def _one_by_one(
+        self, actor: Actor[Any], feed: Feed, events: Sequence[Any], turn: float
+    ) -> int:
+        """Handle *events* until one raises, a control port calls or the turn is over.
+
+        The loop is as tight as can be: how far it came is read off the iterator.
+        """
+        handle, ctx = actor.handle_event, self.ctx
+        rest = iter(events if type(events) is list else list(events))
+        self.current = events[0]
+        self._slice_in_hand = feed, events, rest
+        try:
+            while length_hint(rest):
+                for event in islice(rest, GROUP):
+                    await handle(event, ctx)
+                    if self.interrupt:
+                        break
+                if self.interrupt or perf_counter() - turn >= TURN_S:
+                    break
+        finally:
+            count = self._end_slice()
+        self.current = NOTHING
+        return count
+
+    async def _whole(self, actor: Actor[Any], feed: Feed, events: Sequence[Any]) -> int:
+        self.current = events
+        self._slice_in_hand = feed, events, None
+        try:
+            await actor.handle_events(events, self.ctx)
+        finally:
+            self._end_slice()
+        self.current = NOTHING
+        return len(events)
+
+    def _end_slice(self) -> int:
+        """Move the source's position past what was begun; a zombie's was moved for it."""
+        if self._slice_in_hand is None:
+            return 0
+        feed, events, rest = self._slice_in_hand
+        self._slice_in_hand = None
+        count = len(events)
+        if rest is not None:
+            count -= length_hint(rest)
+            self.current = events[count - 1]
+        self.cell.processed += count
+        feed.source.advance(count)
+        return count
+
+    # --- its end ---
+
+    def _fall(self, error: BaseException) -> None:
+        """Decide what an exception out of a hook means."""
+        if self.killed or self.over:
+            pass
+        elif isinstance(error, asyncio.CancelledError) and self._was_cancelled():
+            self._doom("cancelled")
+        else:
+            self._reason = Failed(error)
+            self.cell.failed += 1
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self.cell.system.interrupted(error)
+        self._abandon(error)
+
+    def _was_cancelled(self) -> bool:
+        """Tell whether somebody asked for the CancelledError that came."""
+        return self.task is not None and self.task.cancelling() > 0
+
+    def _abandon(self, error: BaseException) -> None:
+        """Give up the message in hand: it is never delivered again."""
+        current, self.current = self.current, NOTHING
+        envelope, self.envelope = self.envelope, None
+        if current is NOTHING:
+            return
+        future = None if envelope is None else envelope.future
+        if future is None or future.cancelled():  # nobody else is told
+            self.cell.system.bury(self.path, current, DeadLetterReason.FAILED, error)
+        else:
+            refuse(future, callee_failed(self.path, error))
+
+    def _set_stopping(self) -> None:
+        if self.status is not Status.DEAD:
+            self.status = Status.STOPPING
+        assert self._reason is not None
+        if not self.cell.expects_restart(self._reason):
+            self.cell.stop_admission()
+
+    async def _finish(self) -> None:
+        """Stop the children, then run ``post_stop``, unless killed."""
+        if self.over:
+            return  # a zombie that came to its senses
+        if self._reason is None:
+            self._reason = self._asked or Stopped()
+        self._set_stopping()
+        try:
+            while self.children and not self.killed:
+                await next(reversed(self.children)).stop_as_child("its parent stops")
+            if self._posted and not self.killed:
+                await self._post_stop(self._reason)
+        except BaseException as error:
+            self._fall_in_post_stop(error)
+
+    async def _post_stop(self, reason: Reason) -> None:
+        assert self.actor is not None
+        limit, shutdown = None, self.cell.shutdown
+        if shutdown != float("inf"):
+            limit = self.clock.call_later(
+                shutdown, self.kill, f"post_stop took longer than {shutdown:g} s"
+            )
+        try:
+            await self.actor.post_stop(reason, self.ctx)
+        finally:
+            if limit is not None:
+                limit.cancel()
+
+    def _fall_in_post_stop(self, error: BaseException) -> None:
+        if self.killed:
+            return
+        if isinstance(error, asyncio.CancelledError) and self._was_cancelled():
+            self._doom("cancelled")
+        elif isinstance(self._reason, Stopped):
+            self._reason = Failed(error)
+            self.cell.failed += 1
+        else:
+            logger.error("post_stop of %s failed", self.path, exc_info=error)
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self.cell.system.interrupted(error)
+
+    def _outlived(self) -> None:
+        """The task has survived its cancelling: go on without it."""
+        self._grace = None
+        if self._task_over:
+            return
+        self.zombie = True
+        if self.task is not None:
+            self.cell.system.zombies.add(self.task)
+        error = ActorError(f"{self.path} survived its cancelling and is left behind as a zombie")
+        logger.error("%s", error)
+        self.cell.system.observe("failed", self.ref, self.number, error)
+        self._end_of_task()
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        system = self.cell.system
+        system.tasks.discard(task)
+        system.zombies.discard(task)
+        if not task.cancelled():
+            task.exception()
+        if not self._task_over:
+            self._end_of_task()
+
+    def _end_of_task(self) -> None:
+        self._task_over = True
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+        if not self.killed and (self._reason is None or self.children):
+            self._doom("cancelled")  # before its first step, or while it stopped its children
+        self._finalize_alone()
+
+    def child_gone(self, cell: Cell) -> None:
+        """Forget a child that has ended."""
+        self.children.pop(cell, None)
+        if self._task_over:
+            self._finalize_alone()
+
+    def _finalize_alone(self) -> None:
+        if not self.children:
+            self._finalize()
+
+    def _finalize(self) -> None:
+        """End: once, synchronously; the subtree is dead already."""
+        if self.over:
+            return
+        self.status = Status.DEAD
+        self.over = True
+        reason = self._reason = self._reason or self._asked or Stopped()
+        if self._delay is not None:
+            self._delay.cancel()
+        self._end_slice()
+        self._abandon(_why(reason))
+        self._release(reason)
+        told = self._refuse_start(reason)
+        if isinstance(reason, Failed):
+            if not told:
+                logger.error("%s failed", self.path, exc_info=reason.error)
+            self.cell.system.observe("failed", self.ref, self.number, reason.error)
+        delay = self.cell.life_over(self, reason)
+        self._tell(reason, restarting=delay is not None)
+        if delay is None:
+            self.cell.end(reason)
+        else:
+            self.cell.renew(reason, delay)
+
+    def _release(self, reason: Reason) -> None:
+        """Let go of everything that this generation made for itself."""
+        groups = self.cell.system.groups
+        groups.release_all(self.ref, self)
+        groups.unwatch(self)
+        for timer in tuple(self.timers):
+            timer.cancel()
+        for monitor in tuple(self.monitors):
+            monitor.release()
+        for task in tuple(self.pipes):
+            task.cancel()
+        for envelope in self.deferred:
+            if envelope.future is not None:
+                refuse(envelope.future, self._lost(reason))
+        self.deferred.clear()
+        self.notices.clear()
+        callbacks, self.end_callbacks = self.end_callbacks, []
+        for callback in reversed(callbacks):
+            try:
+                callback()
+            except Exception:
+                logger.exception("an at_end callback of %s failed", self.path)
+
+    def _lost(self, reason: Reason) -> Exception:
+        if isinstance(reason, Stopped):
+            return ActorStopped(f"{self.path} ended before it answered")
+        return callee_failed(self.path, _why(reason))
+
+    def _refuse_start(self, reason: Reason) -> bool:
+        """Tell whoever still waits for the start; True if somebody did."""
+        if self.started is None or self.started.done():
+            return False
+        error = SpawnFailed(f"cannot start {self.path}: {reason}")
+        error.__cause__ = reason.error if isinstance(reason, Failed) else None
+        self.started.set_exception(error)
+        return True
+
+    def _tell(self, reason: Reason, *, restarting: bool) -> None:
+        for monitor in tuple(self.watchers):
+            monitor.target = None
+            monitor.watcher.monitors.discard(monitor)
+            monitor.watcher.notify(Down(monitor.ref, monitor, reason, restarting))
+        self.watchers.clear()
+        if self._waiters is not None and not self._waiters.done():
+            self._waiters.set_result(reason)
+
+    # --- helpers of the context ---
+
+    def pipe(
+        self,
+        awaitable: Awaitable[Any],
+        to_message: Callable[[Any], Any],
+        on_error: Callable[[BaseException], Any] | None,
+    ) -> None:
+        """Run *awaitable* beside the hooks."""
+        task = self.cell.system.loop.create_task(pipe(self, awaitable, to_message, on_error))
+        self.pipes.add(task)
+        self.cell.system.tasks.add(task)
+        task.add_done_callback(lambda t: self._pipe_done(t, awaitable))
+
+    def _pipe_done(self, task: asyncio.Task[None], awaitable: Awaitable[Any]) -> None:
+        self.pipes.discard(task)
+        self.cell.system.tasks.discard(task)
+        if asyncio.iscoroutine(awaitable):
+            awaitable.close()  # cancelled before its first step
+        if not task.cancelled():
+            task.exception()
+
+    # --- being looked at ---
+
+    def age(self) -> float:
+        """Seconds since this generation was made."""
+        return max(0.0, self.clock.now() - self._since)
+
+    def doing(self) -> str | None:
+        """The type of what it handles now."""
+        return None if self.current is NOTHING else type(self.current).__name__
+
+    def busy(self) -> str | None:
+        """Say what keeps it from being quiet; None if nothing does."""
+        waiting = len(self.cell.box.queue)
+        if self.pipes:
+            return f"{len(self.pipes)} pipes under way"
+        if self.task is None or (self._task_over and self.children):
+            return None  # waits for its backoff, or for children that speak for themselves
+        if is_suspended(self.task) and not waiting:
+            return None
+        return f"{self.status.value}, {self.doing() or 'nothing'} in hand, {waiting} waiting"
+
+
+def is_suspended(task: asyncio.Task[Any]) -> bool:
+    """Tell whether *task* waits for something that has not happened yet."""
+    waits_for = getattr(task, "_fut_waiter", None)
+    return waits_for is not None and not waits_for.done()
+
+
+def _why(reason: Reason) -> BaseException:
+    return reason.error if isinstance(reason, Failed) else asyncio.CancelledError(str(reason))

@@ -1,0 +1,10 @@
+"""The one place that names concrete parts and starts them, supervised.
+
+``open`` gives log and bus inside somebody's own asyncio program, no server;
+``serve`` adds the services, the gateway and the page.
+"""
+
+from antiphon.app.core import Core, core, open
+from antiphon.app.server import serve
+
+__all__ = ["Core", "core", "open", "serve"]

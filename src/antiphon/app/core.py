@@ -1,0 +1,91 @@
+"""Log and bus, supervised: what an embedding program and the server have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from antiphon.actors import ActorSystem, Child, Observer, Supervisor
+from antiphon.app.folder import DataFolder
+from antiphon.bus import BUS, STORE, Bus, EventBusActor, EventStore, EventStoreActor, Log, Table
+from antiphon.errors import SpawnFailed, StartError
+from antiphon.stores import MemoryEventStore, SqliteEventStore
+
+SHUTDOWN_S = 30.0
+SWITCH_S = 0.0005
+"""The writer waits this long, not Python's 5 ms, to get the GIL back from a busy loop."""
+
+
+class Core:
+    """Actors, log and bus, running."""
+
+    def __init__(self, system: ActorSystem, log: Log, bus: Bus) -> None:
+        self.system = system
+        self.log = log
+        self.bus = bus
+
+
+@asynccontextmanager
+async def core(
+    store: EventStore,
+    *,
+    name: str = "antiphon",
+    observer: Observer | None = None,
+    where: object = "the log",
+) -> AsyncIterator[Core]:
+    """Run log and bus on *store*, supervised, until the block ends.
+
+    Args:
+        where: Names the store in an error.
+
+    Raises:
+        StartError: The store can't be opened.
+    """
+    log = Log(store)
+    table = Table(log)
+    children: list[Child[Any]] = [
+        Child(STORE, lambda: EventStoreActor(log)),
+        Child(BUS, lambda: EventBusActor(table)),
+    ]
+    try:
+        async with ActorSystem(name, observer=observer) as system:
+            try:
+                await system.supervise(Supervisor(children), name="log")
+            except SpawnFailed as error:
+                raise start_error(error, f"open {where}") from error
+            yield Core(system, log, Bus(log, system.ref(BUS)))
+    finally:
+        await log.aclose(SHUTDOWN_S)
+
+
+def start_error(error: BaseException, tried: str) -> StartError:
+    """The one line for the person who tried, from whatever lies at the bottom of *error*."""
+    cause = error
+    while not isinstance(cause, StartError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return cause if isinstance(cause, StartError) else StartError(f"cannot {tried}: {cause}")
+
+
+@asynccontextmanager
+async def open(path: str | os.PathLike[str] | None = None) -> AsyncIterator[Core]:
+    """Open a log in the data folder *path* (None: in memory), with bus and actor system.
+
+    ``async with antiphon.open("data") as app:`` gives ``app.bus`` and ``app.system``.
+
+    Raises:
+        StartError: The folder can't be used, or its log is not one.
+    """
+    if path is None:
+        async with core(MemoryEventStore()) as running:
+            yield running
+        return
+    folder = DataFolder(Path(path))
+    folder.acquire()
+    try:
+        async with core(SqliteEventStore(folder.log), where=folder.log) as running:
+            yield running
+    finally:
+        folder.release()

@@ -1,0 +1,266 @@
+"""``antiphon serve``: everything, supervised, until a signal or a client ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from antiphon import __version__
+from antiphon.actors import ActorRef, Backoff, Child, Supervisor
+from antiphon.app.core import SWITCH_S, Core, core, start_error
+from antiphon.app.folder import DataFolder
+from antiphon.app.observing import Observing
+from antiphon.app.stats import STATS, StatsActor
+from antiphon.bridges.files import (
+    WATCH,
+    WatchActor,
+    WatchEnded,
+    check_root,
+)
+from antiphon.errors import SpawnFailed, StartError
+from antiphon.gateway import SESSIONS, Auth, Gateway, bind, load_token
+from antiphon.messages import WorkerInfo, WorkerStart
+from antiphon.services.worker import (
+    WORKERS,
+    ListWorkers,
+    StartWorker,
+    StopWorker,
+    WorkersMessage,
+    worker_services,
+)
+from antiphon.settings import Settings
+from antiphon.stores import SqliteEventStore
+
+logger = logging.getLogger(__name__)
+
+WATCH_BACKOFF = Backoff(base=1.0, cap=30.0)
+
+OK = 0
+FAILED = 1
+
+
+class AskWorkers:
+    """The workers, as the gateway asks for them."""
+
+    def __init__(self, ref: ActorRef[WorkersMessage]) -> None:
+        self._ref = ref
+
+    async def start(self, ask: WorkerStart) -> WorkerInfo:
+        return await self._ref.call(StartWorker(ask))
+
+    async def stop(self, name: str) -> WorkerInfo:
+        return await self._ref.call(StopWorker(name))
+
+    async def list(self) -> list[WorkerInfo]:
+        return await self._ref.call(ListWorkers())
+
+
+class Server:
+    """One server on one data folder.
+
+    Args:
+        settings: What it was started with.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = DataFolder(settings.data)
+        self.started = time.monotonic()
+        self.ending = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until told to end; the exit code.
+
+        Raises:
+            StartError: It can't start.
+        """
+        settings = self.settings
+        workspace = _workspace(settings.workspace)
+        self.folder.acquire()
+        try:
+            token = load_token(self.folder.token)
+            listening = bind(settings.host, settings.port)
+            try:
+                observing = Observing()
+                store = SqliteEventStore(self.folder.log)
+                async with core(store, observer=observing, where=self.folder.log) as running:
+                    observing.attach(running.bus)
+                    return await self._serve(running, listening, token, workspace)
+            finally:
+                listening.close()
+        finally:
+            self.folder.server.unlink(missing_ok=True)
+            self.folder.release()
+
+    async def _serve(
+        self, running: Core, listening: Any, token: str, workspace: Path | None
+    ) -> int:
+        system = running.system
+        services = worker_services(running.bus, self.folder.path)
+        services.append(Child(STATS, lambda: StatsActor(running.bus)))
+        if workspace is not None:
+            services.append(self._watcher(running, workspace))
+        gateway = Gateway(
+            bus=running.bus,
+            system=system,
+            auth=Auth(token),
+            workers=AskWorkers(system.ref(WORKERS)),
+            listening=listening,
+            status=lambda: self._status(running, gateway),
+            shutdown=self.ending.set,
+            sockets=self.settings.max_sockets,
+        )
+        try:
+            await system.supervise(Supervisor(services), name="services")
+            await system.supervise(Supervisor([Child(SESSIONS, gateway.sessions)]), name="gateway")
+        except SpawnFailed as error:
+            raise start_error(error, "start") from error
+        await gateway.start()
+        try:
+            self._listen_to_signals()
+            self._announce(gateway, token, workspace)
+            return await self._until_the_end(running, gateway)
+        finally:
+            await gateway.aclose()
+
+    def _watcher(self, running: Core, workspace: Path) -> Child[WatchEnded]:
+        def make() -> WatchActor:
+            return WatchActor(
+                workspace,
+                running.bus,
+                journal_folder=self.folder.path / "watch",
+                never=(self.folder.path,),
+                ignore=self.settings.ignore,
+            )
+
+        make()  # a workspace that can't be watched is told now, not by a restart
+        return Child(WATCH, make, backoff=WATCH_BACKOFF)
+
+    async def _until_the_end(self, running: Core, gateway: Gateway) -> int:
+        """Wait for a reason to end: told to, or given up by the supervisors."""
+        told = asyncio.create_task(self.ending.wait())
+        tripped = asyncio.create_task(running.system.wait())
+        closed = asyncio.create_task(gateway.wait())
+        await asyncio.wait((told, tripped, closed), return_when=asyncio.FIRST_COMPLETED)
+        code = OK
+        if tripped.done():
+            print(f"antiphon: the server gave up: {tripped.result()}", file=sys.stderr)
+            code = FAILED
+        elif closed.done() and not told.done():
+            print("antiphon: the HTTP server ended by itself", file=sys.stderr)
+            code = FAILED
+        for task in (told, tripped, closed):
+            task.cancel()
+        await asyncio.gather(told, tripped, closed, return_exceptions=True)
+        return code
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: int) -> None:
+        """End in order; at the second signal, at once."""
+        if self.ending.is_set():
+            os._exit(128 + number)
+        self.ending.set()
+
+    def _announce(self, gateway: Gateway, token: str, workspace: Path | None) -> None:
+        facts = {"url": gateway.url, "pid": os.getpid(), "token_file": str(self.folder.token)}
+        _write_private(self.folder.server, facts)
+        page = f"{gateway.url}/#token={token}"
+        # Only a person's terminal is told the token; what goes to a file may be kept or sent on.
+        shown = page if sys.stdout.isatty() else gateway.url
+        print(f"antiphon {__version__} is live\n\n  open      {shown}")
+        if shown != page:
+            print(f"  token     in {self.folder.token}")
+        print(f"  data      {self.folder.path}")
+        if workspace is not None:
+            print(f"  watching  {workspace}")
+        print("  stop      Ctrl-C", flush=True)
+        if self.settings.ready_file is not None:
+            _write_private(self.settings.ready_file, facts)
+        if self.settings.open:
+            webbrowser.open(page)
+
+    def _status(self, running: Core, gateway: Gateway) -> dict[str, Any]:
+        log = running.log
+        actors = running.system.actors()
+        return {
+            "url": gateway.url,
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "data": str(self.folder.path),
+            "head": log.head,
+            "epoch": log.epoch,
+            "store": log.status.state,
+            "message": log.status.message,
+            "log_bytes": log.store.size_bytes(),
+            "free_bytes": _free_bytes(self.folder.path),
+            "topics": len(log.topics),
+            "subscriptions": log.subscriptions,
+            "waiting_events": log.waiting,
+            "sockets": sum(a.key.startswith("gateway/sessions/") for a in actors),
+            "workers": sum(a.key.startswith("services/workers/") for a in actors),
+            "actors": len(actors),
+            "dead_letters": len(running.system.dead_letters),
+            "published": log.counters,
+        }
+
+
+def _free_bytes(folder: Path) -> int | None:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def _workspace(given: Path | None) -> Path | None:
+    if given is None:
+        return None
+    check_root(given)
+    return given.resolve()
+
+
+def _write_private(path: Path, facts: dict[str, Any]) -> None:
+    """Write JSON for its owner alone, whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(handle, msgspec.json.encode(facts) + b"\n")
+        finally:
+            os.close(handle)
+        beside.replace(path)
+    except OSError as error:
+        raise StartError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
+
+
+def serve(settings: Settings) -> int:
+    """Run a server until it is told to end; the exit code. A ``StartError`` is the caller's."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    sys.setswitchinterval(SWITCH_S)
+
+    async def run() -> int:
+        return await Server(settings).run()
+
+    if sys.platform == "win32":
+        return asyncio.run(run())
+    import uvloop
+
+    return uvloop.run(run())

@@ -1,0 +1,1 @@
+"""Where Antiphon meets what is no actor: folders (``files``)."""

@@ -1,0 +1,66 @@
+"""The bus: topics, access, the log's live part, and the two actors that own it.
+
+``publish_event``, ``subscribe`` and ``unsubscribe`` are the three verbs; they hide
+which part is an actor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from antiphon.actors import ActorRef
+from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
+from antiphon.bus.bus import Bus, Page
+from antiphon.bus.event_bus import EventBusActor, Table
+from antiphon.bus.event_store import EventStoreActor
+from antiphon.bus.iterator import EventIterator
+from antiphon.bus.log import Log
+from antiphon.bus.notices import BusNotice, Gap, Lag, Live, Reset
+from antiphon.bus.protocol import BUS, STORE
+from antiphon.bus.store import EventStore
+from antiphon.bus.subscription import Subscription
+from antiphon.messages import Published
+
+__all__ = [
+    "ADMIN",
+    "BUS",
+    "STORE",
+    "SYSTEM",
+    "Access",
+    "Bus",
+    "BusNotice",
+    "EventBusActor",
+    "EventIterator",
+    "EventStore",
+    "EventStoreActor",
+    "Gap",
+    "Lag",
+    "Live",
+    "Log",
+    "Page",
+    "Principal",
+    "Reset",
+    "Subscription",
+    "Table",
+    "publish_event",
+    "subscribe",
+    "unsubscribe",
+]
+
+
+def publish_event(
+    bus: Bus, topic: str, payload: Any = None, **fields: Any
+) -> asyncio.Future[Published]:
+    """Publish one event; see ``Bus.publish_event`` for the fields and errors."""
+    return bus.publish_event(topic, payload, **fields)
+
+
+async def subscribe(bus: Bus, ref: ActorRef[Any], *patterns: str, **options: Any) -> str:
+    """Let an actor handle the events of *patterns*; see ``Bus.subscribe``."""
+    return await bus.subscribe(ref, *patterns, **options)
+
+
+async def unsubscribe(bus: Bus, ref: ActorRef[Any], sid: str) -> bool:
+    """End one subscription of an actor; see ``Bus.unsubscribe``."""
+    return await bus.unsubscribe(ref, sid)

@@ -1,0 +1,240 @@
+"""Events that travel together: a committed batch, or a page read back from the log.
+
+A batch is shared by every subscription. What one audience may see of it is
+computed once, as a ``View``, however many subscribers belong to that audience.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from antiphon.bus.access import Access
+from antiphon.bus.topics import matches
+from antiphon.messages import Event
+
+if TYPE_CHECKING:
+    from antiphon.bus.subscription import Subscription
+
+DECISIONS_KEPT = 100_000
+"""Most topics whose decision an audience remembers; past it, it starts afresh."""
+SHELF_BYTES = 4 * 1024 * 1024
+VIEWS_KEPT = 1024
+"""Most views that a batch keeps; audiences come and go, batches can stay long."""
+
+_decode = msgspec.json.Decoder(Event).decode
+
+
+class Audience:
+    """All subscriptions with one set of patterns and one access: they see the same events.
+
+    Whether a topic is theirs is decided once for each topic, never for each event.
+    """
+
+    __slots__ = ("_decided", "access", "parked", "patterns", "users")
+
+    def __init__(self, patterns: tuple[str, ...], access: Access) -> None:
+        self.patterns = patterns
+        self.access = access
+        self.users = 0
+        self.parked: dict[Subscription, None] = {}
+        self._decided: dict[str, bool] = {}
+
+    def sees(self, topic: str) -> bool:
+        """Whether *topic* matches and may be seen."""
+        decided = self._decided.get(topic)
+        if decided is None:
+            if len(self._decided) >= DECISIONS_KEPT:
+                self._decided.clear()
+            decided = any(matches(p, topic) for p in self.patterns) and self.access.may_see(topic)
+            self._decided[topic] = decided
+        return decided
+
+
+class Shelf:
+    """Which batches keep their events as objects: the last ones asked for, within a bound.
+
+    Objects can take twenty times the room of their JSON; a log of long lists of short
+    strings would fill the memory through the ring if all of them stayed.
+
+    Args:
+        max_bytes: Of the batches' JSON.
+    """
+
+    def __init__(self, max_bytes: int = SHELF_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.size_bytes = 0
+        self._kept: deque[Batch] = deque()
+
+    def keep(self, batch: Batch) -> None:
+        """Put *batch* on the shelf; the oldest there make room. The newest always stays."""
+        self._kept.append(batch)
+        self.size_bytes += batch.size_bytes
+        while self.size_bytes > self.max_bytes and len(self._kept) > 1:
+            oldest = self._kept.popleft()
+            self.size_bytes -= oldest.size_bytes
+            oldest.shed()
+
+
+class Batch:
+    """Events in order of seq, with what was scanned to find them.
+
+    Attributes:
+        after, upto: The batch covers every seq in (after, upto].
+        data: Each event as wire JSON; as long as ``seqs`` and ``topics``.
+        topic_set: The distinct topics in it.
+        size_bytes: Of ``data``.
+    """
+
+    __slots__ = (
+        "_events",
+        "_shelf",
+        "_views",
+        "after",
+        "data",
+        "seqs",
+        "size_bytes",
+        "topic_set",
+        "topics",
+        "upto",
+    )
+
+    def __init__(
+        self,
+        *,
+        after: int,
+        upto: int,
+        seqs: Sequence[int],
+        topics: list[str],
+        data: list[bytes],
+        events: list[Event] | None = None,
+        shelf: Shelf | None = None,
+    ) -> None:
+        self.after = after
+        self.upto = upto
+        self.seqs = seqs
+        self.topics = topics
+        self.data = data
+        self.topic_set = frozenset(topics)
+        self.size_bytes = sum(map(len, data))
+        self._events = events
+        self._shelf = shelf
+        if events is not None and shelf is not None:
+            shelf.keep(self)
+        self._views: dict[Audience, View | None] = {}
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    @property
+    def events(self) -> list[Event]:
+        """The events, decoded once however many ask."""
+        if self._events is None:
+            self._events = [_decode(data) for data in self.data]
+            if self._shelf is not None:
+                self._shelf.keep(self)
+        return self._events
+
+    def shed(self) -> None:
+        """Keep the bytes only; whoever asks for the events decodes them again."""
+        self._events = None
+        for view in self._views.values():
+            if view is not None:
+                view.shed()
+
+    def view(self, audience: Audience) -> View | None:
+        """What *audience* sees of it; None if nothing."""
+        try:
+            return self._views[audience]
+        except KeyError:
+            if len(self._views) >= VIEWS_KEPT:
+                self._views.clear()
+            view = self._views[audience] = self._cut(audience)
+            return view
+
+    def _cut(self, audience: Audience) -> View | None:
+        seen = {topic for topic in self.topic_set if audience.sees(topic)}
+        if not seen:
+            return None
+        if len(seen) == len(self.topic_set):
+            return View(self, None)
+        return View(self, [i for i, topic in enumerate(self.topics) if topic in seen])
+
+
+class View:
+    """What one audience sees of one batch. Shared; never changed."""
+
+    __slots__ = ("_events", "_joined", "batch", "data", "indexes", "seqs")
+
+    def __init__(self, batch: Batch, indexes: list[int] | None) -> None:
+        self.batch = batch
+        self.indexes = indexes
+        self._events: list[Event] | None = None
+        self._joined: dict[tuple[int, int], bytes] = {}
+        if indexes is None:
+            self.seqs: Sequence[int] = batch.seqs
+            self.data = batch.data
+        else:
+            self.seqs = [batch.seqs[i] for i in indexes]
+            self.data = [batch.data[i] for i in indexes]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def events(self) -> list[Event]:
+        if self._events is None:
+            events = self.batch.events
+            self._events = events if self.indexes is None else [events[i] for i in self.indexes]
+        return self._events
+
+    def shed(self) -> None:
+        """Let go of the events, see ``Batch.shed``."""
+        self._events = None
+
+    def joined(self, start: int, stop: int) -> bytes:
+        """The wire JSON of events start..stop with commas between, made once for all."""
+        key = (start, stop)
+        joined = self._joined.get(key)
+        if joined is None:
+            joined = self._joined[key] = b",".join(self.data[start:stop])
+        return joined
+
+
+class Slice(NamedTuple):
+    """Some events of one view, as one subscriber takes them.
+
+    Attributes:
+        upto: The subscription's position after it.
+        ephemeral: These have no seq, and the position doesn't move.
+    """
+
+    view: View
+    start: int
+    stop: int
+    upto: int
+    ephemeral: bool = False
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def events(self) -> list[Event]:
+        events = self.view.events
+        whole = self.start == 0 and self.stop == len(events)
+        return events if whole else events[self.start : self.stop]
+
+    @property
+    def data(self) -> list[bytes]:
+        return self.view.data[self.start : self.stop]
+
+    @property
+    def seqs(self) -> Sequence[int]:
+        return self.view.seqs[self.start : self.stop]
+
+    def joined(self) -> bytes:
+        """The comma-joined wire JSON, shared by all who take the same slice."""
+        return self.view.joined(self.start, self.stop)

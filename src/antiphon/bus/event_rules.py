@@ -1,0 +1,348 @@
+"""What an event may contain: every field's rule, and safe reading of bytes from outside.
+
+Pure. What passes here can be stored, and reads back equal everywhere: exact JSON
+types, I-JSON numbers, valid Unicode. Topic grammar is ``topics.py``, who may publish
+``access.py``.
+
+msgspec alone is not enough: it writes NaN as null, bytes as base64 and integers of
+any size, and ``msgspec.Raw`` passes unread.
+
+Promises: docs/semantics/topics.md#events.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from antiphon.bus.access import Principal
+from antiphon.bus.topics import check_topic
+from antiphon.errors import (
+    BadRequest,
+    BusError,
+    Forbidden,
+    InvalidPayload,
+    InvalidTopic,
+    PayloadTooLarge,
+)
+from antiphon.messages import EventIn
+
+EVENT_BYTES = 256 * 1024
+"""Most bytes of an event's JSON, unless set otherwise."""
+HARD_EVENT_BYTES = 900 * 1024
+"""What that setting can't exceed: below NATS's 1 MiB."""
+DEPTH = 64
+"""Most containers inside each other, the payload itself counted."""
+MAX_INT = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact (RFC 7493)."""
+ID_CHARS = 64
+TEXT_BYTES = 200
+HEADERS = 16
+HEADERS_BYTES = 2048
+KNOWN_TEXTS = 4096
+"""Types and sources remembered as good."""
+
+_encode = msgspec.json.Encoder().encode
+_decode_event = msgspec.json.Decoder(EventIn).decode
+_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_ID = re.compile(rf"[ -~]{{1,{ID_CHARS}}}")
+_known: set[str] = set()
+
+
+# --- fields -----------------------------------------------------------------------------
+
+
+def check_event(event: EventIn, principal: Principal, *, limit: int = EVENT_BYTES) -> bytes:
+    """Check everything about *event* and return its payload as JSON, of *limit* bytes at most.
+
+    Raises:
+        InvalidTopic, Forbidden, InvalidPayload, PayloadTooLarge: By the rule it breaks.
+    """
+    check_topic(event.topic)
+    if not principal.access.may_publish(event.topic):
+        raise Forbidden(f"{principal.name} may not publish to {event.topic}", value=event.topic)
+    check_fields(
+        id=event.id,
+        type=event.type,
+        source=event.source,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+        key=event.key,
+        headers=event.headers,
+    )
+    if event.time is not None:
+        to_utc(event.time)
+    return check_payload(event.payload, limit=limit)
+
+
+def check_fields(
+    *,
+    id: str | None = None,
+    type: str = "custom.event",
+    source: str | None = None,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Check all fields but topic, time and payload.
+
+    Raises:
+        InvalidPayload: One breaks its rule.
+    """
+    if type not in _known:
+        _check_often("type", type)
+    if source is not None and source not in _known:
+        _check_often("source", source)
+    if id is not None:
+        check_id(id)
+    if correlation_id is not None:
+        check_text("correlation_id", correlation_id)
+    if causation_id is not None:
+        check_text("causation_id", causation_id)
+    if key is not None:
+        check_text("key", key)
+    if headers is not None:
+        check_headers(headers)
+
+
+def check_id(text: str) -> None:
+    """An id: 1 to 64 printable ASCII characters."""
+    if not isinstance(text, str) or not _ID.fullmatch(text):
+        raise InvalidPayload(
+            f"an id is 1 to {ID_CHARS} printable ASCII characters", value=text, limit=ID_CHARS
+        )
+
+
+def check_text(name: str, text: str, *, empty: bool = False) -> int:
+    """A short text without control characters; how many bytes it has."""
+    if not isinstance(text, str):
+        raise InvalidPayload(f"{name} is a string, got {type(text).__name__}", value=text)
+    if not text and not empty:
+        raise InvalidPayload(f"{name} is empty")
+    if _CONTROL.search(text):
+        raise InvalidPayload(f"{name} has a control character", value=text)
+    size = len(_utf8(name, text))
+    if size > TEXT_BYTES:
+        raise InvalidPayload(
+            f"{name} has {size} bytes, {TEXT_BYTES} at most", value=text, limit=TEXT_BYTES
+        )
+    return size
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """At most 16 short texts by short names, 2 KiB together."""
+    if not isinstance(headers, Mapping):
+        raise InvalidPayload(f"headers are an object, got {type(headers).__name__}", value=headers)
+    if len(headers) > HEADERS:
+        raise InvalidPayload(f"{len(headers)} headers, {HEADERS} at most", limit=HEADERS)
+    size = sum(
+        check_text("a header's name", name) + check_text("a header's value", value, empty=True)
+        for name, value in headers.items()
+    )
+    if size > HEADERS_BYTES:
+        raise InvalidPayload(
+            f"headers have {size} bytes, {HEADERS_BYTES} at most", limit=HEADERS_BYTES
+        )
+
+
+def to_utc(time: datetime) -> datetime:
+    """*time* in UTC.
+
+    Raises:
+        InvalidPayload: It has no offset, or lies outside the years 1 to 9999 in UTC.
+    """
+    if not isinstance(time, datetime) or time.utcoffset() is None:
+        raise InvalidPayload("time needs an offset from UTC, such as Z", value=str(time))
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise InvalidPayload("time lies outside the years 1 to 9999", value=str(time)) from None
+
+
+def _check_often(name: str, text: str) -> None:
+    """Check a text that comes again and again, and remember it."""
+    check_text(name, text)
+    if len(_known) >= KNOWN_TEXTS:
+        _known.clear()
+    _known.add(text)
+
+
+def _utf8(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidPayload(f"{name} has a lone surrogate", value=text) from None
+
+
+# --- payloads ---------------------------------------------------------------------------
+
+
+def check_payload(payload: Any, *, limit: int = HARD_EVENT_BYTES) -> bytes:
+    """Check *payload* and return it as JSON: what is stored is what was checked.
+
+    The walk is a loop, so no depth exhausts the stack, and it stops at *limit*, so a
+    small object that writes out huge (one list many times in another) costs little.
+
+    Raises:
+        InvalidPayload: Not exactly JSON, or nested too deep.
+        PayloadTooLarge: More than *limit* bytes.
+    """
+    kind = type(payload)
+    if kind is dict or kind is list:
+        _walk(payload, limit)
+    elif kind is not str:
+        _check_scalar(payload)
+    try:
+        data = _encode(payload)
+    except UnicodeEncodeError as error:
+        raise InvalidPayload("payload has a lone surrogate", value=error.object) from None
+    if len(data) > limit:
+        raise _too_large(len(data), limit)
+    return data
+
+
+def _walk(payload: Any, limit: int) -> None:
+    """Check everything inside a container. Branches go by how often they are taken."""
+    stack = [iter((payload,))]
+    used = 0
+    while stack:
+        for value in stack[-1]:
+            kind = type(value)
+            if kind is str:
+                used += len(value)
+            elif kind is int:
+                if not -MAX_INT <= value <= MAX_INT:
+                    raise _bad_int(value)
+            elif kind is dict or kind is list:
+                if len(stack) > DEPTH:
+                    raise InvalidPayload(f"payload is nested deeper than {DEPTH}", limit=DEPTH)
+                used += len(value)
+                if used > limit:
+                    raise _too_large(used, limit)
+                if kind is dict:
+                    _check_keys(value)
+                    stack.append(iter(value.values()))
+                else:
+                    stack.append(iter(value))
+                break
+            else:
+                _check_scalar(value)
+        else:
+            stack.pop()
+    if used > limit:
+        raise _too_large(used, limit)
+
+
+def _check_keys(value: dict[Any, Any]) -> None:
+    for key in value:
+        if type(key) is not str:
+            raise InvalidPayload(
+                f"payload has a key that is no string but {type(key).__name__}", value=key
+            )
+
+
+def _check_scalar(value: Any) -> None:
+    """What is neither a container nor a string. Exact types: a subclass may write otherwise."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return
+    if kind is float:
+        if not isfinite(value):
+            raise InvalidPayload("payload has a number that JSON can't hold", value=value)
+    elif kind is int:
+        if not -MAX_INT <= value <= MAX_INT:
+            raise _bad_int(value)
+    else:
+        raise InvalidPayload(
+            f"payload has a {kind.__name__}; only dict, list, str, int, float, bool and None"
+            " are JSON",
+            value=kind.__name__,
+        )
+
+
+def _bad_int(value: int) -> InvalidPayload:
+    shown = str(value) if value.bit_length() < 256 else f"{value.bit_length()} bits"
+    return InvalidPayload(
+        f"payload has an integer beyond ±{MAX_INT}; write it as a string",
+        value=shown,
+        limit=MAX_INT,
+    )
+
+
+def _too_large(size: int, limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"payload has at least {size} bytes, {limit} at most", limit=limit)
+
+
+# --- bytes from outside -----------------------------------------------------------------
+
+
+def decode_event(data: bytes | msgspec.Raw) -> EventIn:
+    """Read one event as JSON; of a repeated name the last counts.
+
+    Its values still need ``check_event``, or the bus, which checks all it is given.
+
+    Raises:
+        InvalidPayload: Not JSON, or a number or text that can't be kept.
+        InvalidTopic: ``topic`` is no string.
+        BadRequest: A field is missing, unknown or of the wrong type.
+    """
+    try:
+        return _decode_event(data)
+    except RecursionError:
+        raise InvalidPayload(f"payload is nested deeper than {DEPTH}", limit=DEPTH) from None
+    except msgspec.ValidationError as error:
+        raise _misfit(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(error) from None
+
+
+def decode_publish(data: bytes) -> EventIn | list[EventIn | BusError]:
+    """Read what was sent to be published: one event, or a list with a result for each.
+
+    Raises:
+        InvalidPayload, InvalidTopic, BadRequest: As by ``decode_event``; for a list only if
+            the list itself can't be read.
+    """
+    if not data.lstrip(b" \t\r\n").startswith(b"["):
+        return decode_event(data)
+    try:
+        raws = _decode_raws(data)
+    except RecursionError:
+        raise InvalidPayload(f"payload is nested deeper than {DEPTH}", limit=DEPTH) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(error) from None
+    return [_decode_or_error(raw) for raw in raws]
+
+
+def _decode_or_error(raw: msgspec.Raw) -> EventIn | BusError:
+    try:
+        return decode_event(raw)
+    except BusError as error:
+        return error
+
+
+def _malformed(error: Exception) -> InvalidPayload:
+    if isinstance(error, UnicodeDecodeError):
+        return InvalidPayload("not UTF-8", value=error.object[error.start : error.start + 16])
+    return InvalidPayload(_sentence(error))
+
+
+def _misfit(error: msgspec.ValidationError) -> BusError:
+    text = _sentence(error)
+    if "out of range" in text:
+        return InvalidPayload(f"payload has a number that can't be kept: {text}")
+    if text.endswith("`$.topic`"):
+        return InvalidTopic(f"a topic is a string: {text}")
+    return BadRequest(text)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]

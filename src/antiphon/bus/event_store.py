@@ -1,0 +1,26 @@
+"""EventStoreActor: owns the writer's life. A shell around ``Log``; the log outlives it."""
+
+from __future__ import annotations
+
+from antiphon.actors import Actor, ActorContext
+from antiphon.bus.log import Log
+from antiphon.bus.protocol import StoreMessage, WriterCrashed
+
+
+class EventStoreActor(Actor[StoreMessage]):
+    """Opens the log, or adopts its writer after a crash; parks the writer when it ends.
+
+    Publishes wait in the intake meanwhile. There is never a second writer:
+    ``pre_start`` fails if the first doesn't come to rest.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    async def pre_start(self, ctx: ActorContext[StoreMessage]) -> None:
+        await self.log.open()
+        self.log.on_crash = lambda bug: ctx.myself.cast(WriterCrashed(bug))
+        ctx.at_end(self.log.writer.park)
+
+    async def handle(self, msg: StoreMessage, ctx: ActorContext[StoreMessage]) -> None:
+        raise msg.bug

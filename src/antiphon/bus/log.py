@@ -1,0 +1,392 @@
+"""The log: intake, one writer, the ring, and the table of subscriptions.
+
+Plain objects, made once for each data folder and process. EventStoreActor
+owns the writer's life, EventBusActor answers for the table; either may die at
+any time, and what is here stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from antiphon.bus.access import Access
+from antiphon.bus.batch import Audience, Batch, Shelf
+from antiphon.bus.index import PatternIndex
+from antiphon.bus.intake import Pending
+from antiphon.bus.pages import Pages
+from antiphon.bus.position import resolve
+from antiphon.bus.ring import Ring
+from antiphon.bus.settle import Settled
+from antiphon.bus.store import Epoch, EventStore, StoreStatus, TopicState
+from antiphon.bus.subscription import SLICE_EVENTS, Subscription
+from antiphon.bus.writer import Writer
+from antiphon.errors import Overloaded, StorageUnavailable
+from antiphon.ids import Cursor
+from antiphon.messages import Published
+
+logger = logging.getLogger(__name__)
+
+REMOTE_WAITING = 16_384
+LOCAL_WAITING = 131_072
+WAITING_BYTES = 64 * 1024 * 1024
+TOPIC_AUDIENCES_KEPT = 100_000
+OPEN_TIMEOUT_S = 60.0
+PARK_TIMEOUT_S = 10.0
+
+
+class Log:
+    """Orders, keeps and hands on events.
+
+    Use it from one event loop only. A publish is answered after its batch is on
+    disk and in the ring, and its awake subscribers have had their turns (ADR 7).
+
+    Args:
+        store: Where events are kept; the log closes it.
+    """
+
+    def __init__(self, store: EventStore) -> None:
+        self.store = store
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_event_loop()
+        self.epochs: list[Epoch] = []
+        self.topics: dict[str, TopicState] = {}
+        self.ring = Ring(0)
+        self.shelf = Shelf()
+        self.pages = Pages(self)
+        self.writer = Writer(
+            store,
+            post=self.call_threadsafe,
+            announce=self._announce,
+            on_state=lambda: None,
+            on_crash=self._crashed,
+        )
+        self.on_crash: Callable[[BaseException], None] | None = None
+        self._unanswered: deque[tuple[Settled, int]] = deque()
+        self._turns_left = 0
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.counters = {"published": 0, "duplicates": 0, "refused": 0, "overloaded": 0}
+        self.trim_clock = 0
+        self._trims: dict[str, tuple[int, int]] = {}
+        self._audiences: dict[tuple[tuple[str, ...], Access], Audience] = {}
+        self._index: PatternIndex[Audience] = PatternIndex()
+        self._interested: dict[str, tuple[Audience, ...]] = {}
+        self._opened = False
+        self._closed = False
+
+    # --- life ---------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the store and start writing; or, if open, hand the writer to a new owner.
+
+        Raises:
+            StartError, StoreUnavailable, StoreCorrupt: The store can't be opened.
+            StorageUnavailable: The writer did not come to rest in time.
+        """
+        if self._opened:
+            if not await asyncio.to_thread(self.writer.adopt, PARK_TIMEOUT_S):
+                raise StorageUnavailable(f"the log's writer did not park in {PARK_TIMEOUT_S} s")
+            return
+        opened = await asyncio.to_thread(self.writer.open)
+        self._opened = True
+        self.epochs = opened.epochs
+        self.topics = opened.topics
+        for name, state in opened.topics.items():
+            if state.trimmed_upto:
+                self.trim_clock = 1
+                self._trims[name] = (state.trimmed_upto, 1)
+        self.ring.restart(opened.head)
+
+    async def aclose(self, timeout: float = 30.0) -> None:
+        """Store what waits, answer everybody, close the store. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._opened:
+            ended = await asyncio.to_thread(self.writer.close, timeout)
+            if not ended:
+                logger.error("the log's writer did not end in %s s", timeout)
+            await asyncio.sleep(0)  # lets the last batch be announced
+            self._answer_all()
+        await asyncio.to_thread(self.pages.close)
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run *callback* in a later tick."""
+        self.loop.call_soon(callback)
+
+    def call_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run *callback* in the loop, from any thread; nothing happens once it is closed."""
+        try:
+            self.loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            logger.debug("the loop closed before the log did")
+
+    # --- facts --------------------------------------------------------------------------
+
+    @property
+    def head(self) -> int:
+        """The last seq announced."""
+        return self.ring.head
+
+    @property
+    def epoch(self) -> str:
+        return self.epochs[-1].name if self.epochs else ""
+
+    @property
+    def status(self) -> StoreStatus:
+        return self.writer.status
+
+    def cursor(self, seq: int) -> str:
+        """The cursor of *seq*, in the epoch that it belongs to."""
+        for epoch in reversed(self.epochs):
+            if seq >= epoch.first_seq:
+                return str(Cursor(epoch.name, seq))
+        name = self.epochs[0].name if self.epochs else "none"
+        return str(Cursor(name, seq))
+
+    # --- publishing ---------------------------------------------------------------------
+
+    def put(self, pending: Pending, *, remote: bool) -> None:
+        """Queue a checked event for the writer.
+
+        Raises:
+            Overloaded: Too much waits already.
+            StorageUnavailable: The disk refuses writes now.
+        """
+        status = self.writer.status
+        if status.state not in ("ok", "parked") or self._closed:
+            why = status.message or status.state
+            raise StorageUnavailable(f"the log takes no events now: {why}", retry_after_ms=1000)
+        bound = REMOTE_WAITING if remote else LOCAL_WAITING
+        if self.waiting >= bound or self.waiting_bytes >= WAITING_BYTES:
+            self.counters["overloaded"] += 1
+            raise Overloaded(
+                f"{self.waiting} events wait to be stored, the bound is {bound}",
+                retry_after_ms=200,
+                limit=bound,
+            )
+        self.waiting += 1
+        self.waiting_bytes += pending.size
+        self.writer.put(pending)
+
+    def _announce(self, settled: Settled) -> None:
+        """One tick: the ring, then the subscribers; then the publishers, in their turn.
+
+        A publisher that is answered brings its next events in one go. So after a large
+        batch the awake subscribers first get as many turns of the loop as they need for
+        it; else a publisher at full rate would leave them ever further behind. A turn is
+        a turn of the loop, not of any handler: a slow subscriber holds up nobody.
+        """
+        turns = 0
+        if settled.rows:
+            batch = settled.batch(self.shelf)
+            self._extend_ring(batch)
+            self._count(settled)
+            if self._wake_interested(batch):
+                turns = 1 + len(batch) // SLICE_EVENTS
+        if turns == 0 and not self._unanswered:
+            self._answer(settled)
+            return
+        self._unanswered.append((settled, turns))
+        if len(self._unanswered) == 1:
+            self._turns_left = turns
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Count one turn of the loop towards the oldest answer; give it when its time has come."""
+        self._turns_left -= 1
+        while self._turns_left <= 0 and self._unanswered:
+            self._answer(self._unanswered.popleft()[0])
+            if self._unanswered:
+                self._turns_left = self._unanswered[0][1]
+        if self._unanswered:
+            self.loop.call_soon(self._turn)
+
+    def _answer_all(self) -> None:
+        while self._unanswered:
+            self._answer(self._unanswered.popleft()[0])
+
+    def _extend_ring(self, batch: Batch) -> None:
+        if batch.after != self.ring.head:
+            # Something was committed that was never announced: subscribers read it from
+            # the log, and the ring goes on from here.
+            behind = self.ring.head
+            self.ring.restart(batch.after)
+            self._unpark_all(behind)
+        self.ring.append(batch)
+
+    def _unpark_all(self, position: int) -> None:
+        for audience in self._audiences.values():
+            parked, audience.parked = audience.parked, {}
+            for subscription in parked:
+                subscription.unpark(position, None)
+
+    def _count(self, settled: Settled) -> None:
+        for name, (count, size, first, last) in settled.sizes.items():
+            state = self.topics.get(name)
+            if state is None:
+                state = self.topics[name] = TopicState()
+            if not state.count:
+                state.first_seq = first
+            state.count += count
+            state.size_bytes += size
+            state.last_seq = last
+
+    def _answer(self, settled: Settled) -> None:
+        epoch = self.epoch
+        for pending in settled.stored:
+            self._release(pending)
+            future = pending.future
+            if future is not None and not future.done():
+                seq = pending.seq
+                future.set_result(Published(id=pending.event.id, seq=seq, cursor=f"{epoch}.{seq}"))
+        for pending, seq in settled.duplicates:
+            self._release(pending)
+            if pending.future is not None and not pending.future.done():
+                pending.future.set_result(
+                    Published(id=pending.event.id, seq=seq, cursor=self.cursor(seq), duplicate=True)
+                )
+        for pending, error in settled.refused:
+            self._release(pending)
+            if pending.future is None:
+                logger.warning("an event that nobody waits for was refused: %s", error)
+            elif not pending.future.done():
+                pending.future.set_exception(error)
+        self.counters["published"] += len(settled.stored)
+        self.counters["duplicates"] += len(settled.duplicates)
+        self.counters["refused"] += len(settled.refused)
+
+    def _release(self, pending: Pending) -> None:
+        self.waiting -= 1
+        self.waiting_bytes -= pending.size
+
+    def _wake_interested(self, batch: Batch) -> bool:
+        """Wake who waits for something in *batch*; whether anybody reads it."""
+        index = self.ring.end - 1
+        awake: dict[Audience, None] = {}
+        for topic in batch.topic_set:
+            for audience in self._audiences_of(topic):
+                awake[audience] = None
+        for audience in awake:
+            if audience.parked:
+                parked, audience.parked = audience.parked, {}
+                for subscription in parked:
+                    subscription.unpark(batch.after, index)
+        return bool(awake)
+
+    def _crashed(self, bug: BaseException) -> None:
+        if self.on_crash is not None:
+            self.on_crash(bug)
+
+    # --- subscribing --------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        sid: str,
+        patterns: tuple[str, ...],
+        access: Access,
+        start: str | int,
+        on_ready: Callable[[], None],
+    ) -> Subscription:
+        """Open a subscription; checks of patterns and access are the caller's.
+
+        Raises:
+            BadRequest: *start* is no start.
+        """
+        where = resolve(start, self.epochs, self.head)
+        key = (patterns, access)
+        audience = self._audiences.get(key)
+        if audience is None:
+            audience = self._audiences[key] = Audience(patterns, access)
+            self._index.add(patterns, audience)
+            self._interested.clear()
+        audience.users += 1
+        trim_clock = 0 if where.known else self.trim_clock
+        return Subscription(self, sid, audience, where, on_ready, trim_clock)
+
+    def drop(self, subscription: Subscription) -> None:
+        """Take a closed subscription out of the table."""
+        audience = subscription.audience
+        audience.parked.pop(subscription, None)
+        audience.users -= 1
+        if audience.users == 0:
+            del self._audiences[(audience.patterns, audience.access)]
+            self._index.discard(audience.patterns, audience)
+            self._interested.clear()
+
+    @property
+    def subscriptions(self) -> int:
+        """How many are open."""
+        return sum(audience.users for audience in self._audiences.values())
+
+    def watched(self, topic: str) -> bool:
+        """Whether any open subscription sees *topic*."""
+        return bool(self._audiences_of(topic))
+
+    def deliver_ephemeral(self, batch: Batch) -> None:
+        """Offer events without seq to whoever is at the head."""
+        for topic in batch.topic_set:
+            for audience in self._audiences_of(topic):
+                view = batch.view(audience)
+                if view is not None:
+                    for subscription in list(audience.parked):
+                        subscription.offer(batch, view)
+
+    def _audiences_of(self, topic: str) -> tuple[Audience, ...]:
+        found = self._interested.get(topic)
+        if found is None:
+            if len(self._interested) >= TOPIC_AUDIENCES_KEPT:
+                self._interested.clear()
+            found = tuple(a for a in self._index.lookup(topic) if a.sees(topic))
+            self._interested[topic] = found
+        return found
+
+    # --- trimming -----------------------------------------------------------------------
+
+    async def trim(self, topic: str, upto: int) -> int:
+        """Remove *topic*'s events up to seq *upto*, in small steps; how many went."""
+        removed = 0
+        while True:
+            step = await self._in_writer(lambda: self.store.trim(topic, upto))
+            removed += step
+            if not step:
+                break
+        if removed:
+            await self._trimmed(topic, upto)
+        return removed
+
+    async def _trimmed(self, topic: str, upto: int) -> None:
+        self.trim_clock += 1
+        state = self.topics[topic]
+        upto = min(upto, state.last_seq)
+        self._trims[topic] = (upto, self.trim_clock)
+        state.trimmed_upto = max(state.trimmed_upto, upto)
+        self.pages.clear()
+
+    async def _in_writer(self, work: Callable[[], int]) -> int:
+        future: asyncio.Future[int] = self.loop.create_future()
+
+        def run() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                self.call_threadsafe(future.set_exception, error)
+            else:
+                self.call_threadsafe(future.set_result, result)
+
+        self.writer.job(run)
+        return await future
+
+    def trimmed_since(self, audience: Audience, clock: int) -> int:
+        """Highest seq trimmed of *audience*'s topics after that trim clock; 0 if none."""
+        return max(
+            (
+                upto
+                for name, (upto, at) in self._trims.items()
+                if at > clock and audience.sees(name)
+            ),
+            default=0,
+        )

@@ -1,0 +1,184 @@
+"""Pages of the log, read once for all who need them.
+
+Few readers of the disk, few pages in memory: at most ``READS`` reads are in
+flight, oldest request first, and at most ``PAGES`` pages are kept, by first seq.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from antiphon.bus.batch import Audience, Batch
+from antiphon.bus.store import Query, Stored, StoreReader
+
+if TYPE_CHECKING:
+    from antiphon.bus.log import Log
+
+logger = logging.getLogger(__name__)
+
+READS = 4
+PAGES = 64
+PAGE_EVENTS = 500
+NARROW_SHARE = 20
+"""A reader whose topics hold under 1/20 of what lies ahead reads by topic, alone."""
+NARROW_DISTANCE = 10_000
+RETRY_S = 1.0
+
+T = TypeVar("T")
+Deliver = Callable[[Batch | None], None]
+
+
+class Pages:
+    """The log's readers, and the pages they brought.
+
+    Every callback runs in the loop. A read that fails is logged and answered with
+    None after a second, so that whoever waits asks again.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._kept: OrderedDict[int, Batch] = OrderedDict()
+        self._waiting: dict[int, list[Deliver]] = {}
+        self._pool = ThreadPoolExecutor(READS, thread_name_prefix="antiphon-read")
+        self._local = threading.local()
+        self._readers: list[StoreReader] = []
+        self.reads = 0
+        self.failures = 0
+
+    def after(self, audience: Audience, position: int, deliver: Deliver) -> None:
+        """Bring a page that reaches past *position*."""
+        topics = self._narrow(audience, position)
+        if topics is not None:
+            self._read_narrow(topics, position, deliver)
+            return
+        first = position - position % PAGE_EVENTS
+        page = self._kept.get(first)
+        if page is not None and page.upto > position:
+            self._kept.move_to_end(first)
+            self._log.call_soon(lambda: deliver(page))
+            return
+        waiting = self._waiting.setdefault(first, [])
+        waiting.append(deliver)
+        if len(waiting) == 1:
+            head = self._log.head
+            self._submit(
+                lambda reader: reader.page(first, PAGE_EVENTS),
+                lambda rows: self._page_came(first, head, rows),
+            )
+
+    def newest_of(self, audience: Audience, upto: int, deliver: Deliver) -> None:
+        """Bring the newest event up to *upto* of each topic that *audience* sees."""
+        seqs = sorted(
+            state.last_seq
+            for name, state in self._log.topics.items()
+            if audience.sees(name) and state.count
+        )
+
+        def came(rows: Sequence[Stored] | None) -> None:
+            deliver(None if rows is None else self._batch(rows, after=0, upto=upto))
+
+        wanted = [seq for seq in seqs if seq <= upto]
+        self._submit(lambda reader: reader.get(wanted), came)
+
+    async def run(self, read: Callable[[StoreReader], T]) -> T:
+        """Run *read* on one of the readers."""
+        return await asyncio.wrap_future(self._pool.submit(self._with_reader, read))
+
+    def clear(self) -> None:
+        """Drop every page: events were trimmed."""
+        self._kept.clear()
+
+    def close(self) -> None:
+        """End the readers; waits for the reads in hand."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for reader in self._readers:
+            reader.close()
+        self._readers.clear()
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _narrow(self, audience: Audience, position: int) -> frozenset[str] | None:
+        ahead = self._log.head - position
+        if ahead < NARROW_DISTANCE:
+            return None
+        total = 0
+        topics = []
+        for name, state in self._log.topics.items():
+            if state.last_seq > position and audience.sees(name):
+                total += state.count
+                topics.append(name)
+                if total * NARROW_SHARE > ahead:
+                    return None
+        return frozenset(topics)
+
+    def _read_narrow(self, topics: frozenset[str], position: int, deliver: Deliver) -> None:
+        head = self._log.head
+        query = Query(topics=topics, after=position, before=head + 1, limit=PAGE_EVENTS)
+
+        def came(rows: Sequence[Stored] | None) -> None:
+            if rows is None:
+                deliver(None)
+                return
+            upto = rows[-1].seq if len(rows) == PAGE_EVENTS else head
+            deliver(self._batch(rows, after=position, upto=upto))
+
+        self._submit(lambda reader: reader.select(query), came)
+
+    def _page_came(self, first: int, head: int, rows: Sequence[Stored] | None) -> None:
+        page = None
+        if rows is not None:
+            rows = [row for row in rows if row.seq <= head]
+            upto = rows[-1].seq if len(rows) == PAGE_EVENTS else head
+            page = self._batch(rows, after=first, upto=upto)
+            self._kept[first] = page
+            self._kept.move_to_end(first)
+            while len(self._kept) > PAGES:
+                self._kept.popitem(last=False)
+        for deliver in self._waiting.pop(first, ()):
+            deliver(page)
+
+    def _submit(
+        self,
+        read: Callable[[StoreReader], Sequence[Stored]],
+        came: Callable[[Sequence[Stored] | None], None],
+    ) -> None:
+        self.reads += 1
+        loop = self._log.loop
+
+        def done(future: Future[Sequence[Stored]]) -> None:
+            if not future.cancelled():
+                self._log.call_threadsafe(answer, future)
+
+        def answer(future: Future[Sequence[Stored]]) -> None:
+            error = future.exception()
+            if error is None:
+                came(future.result())
+                return
+            self.failures += 1
+            logger.warning("reading the log failed: %s; trying again", error)
+            loop.call_later(RETRY_S, came, None)
+
+        self._pool.submit(self._with_reader, read).add_done_callback(done)
+
+    def _with_reader(self, read: Callable[[StoreReader], T]) -> T:
+        reader: StoreReader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = self._log.store.reader()
+            self._readers.append(reader)
+        return read(reader)
+
+    def _batch(self, rows: Sequence[Stored], *, after: int, upto: int) -> Batch:
+        return Batch(
+            after=after,
+            upto=upto,
+            seqs=[row.seq for row in rows],
+            topics=[row.topic for row in rows],
+            data=[row.data for row in rows],
+            shelf=self._log.shelf,
+        )

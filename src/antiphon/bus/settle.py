@@ -1,0 +1,138 @@
+"""What becomes of each publish of a batch: stored, duplicate, conflict, or refused. Pure.
+
+Idempotency: the key is (principal, topic, id), for given ids only. Same key
+and same content is a duplicate and gets the first one's seq; other content is a
+conflict. Inside one batch the first wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from antiphon.bus.batch import Batch, Shelf
+from antiphon.bus.intake import Pending
+from antiphon.bus.store import Row, Stored
+from antiphon.errors import BusError, IdConflict, StorageUnavailable
+from antiphon.messages import Event
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_decode = msgspec.json.Decoder(Event).decode
+_CONTENT = ("type", "source", "payload", "correlation_id", "causation_id", "key", "headers")
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Settled:
+    """A batch with every answer decided.
+
+    Attributes:
+        after, upto: The head before and after.
+        rows: What is to be stored, ascending.
+        stored: The publishes of ``rows``, in the same order.
+        duplicates: Publishes that were stored before, with the seq of the first.
+        refused: Publishes with the error each gets.
+        sizes: For each topic of ``rows``: events, bytes, first seq, last seq.
+    """
+
+    after: int
+    upto: int
+    rows: list[Row] = field(default_factory=list)
+    stored: list[Pending] = field(default_factory=list)
+    duplicates: list[tuple[Pending, int]] = field(default_factory=list)
+    refused: list[tuple[Pending, BusError]] = field(default_factory=list)
+    sizes: dict[str, list[int]] = field(default_factory=dict)
+
+    def batch(self, shelf: Shelf) -> Batch:
+        """What the ring gets."""
+        return Batch(
+            after=self.after,
+            upto=self.upto,
+            seqs=range(self.after + 1, self.upto + 1),
+            topics=[row.topic for row in self.rows],
+            data=[row.data for row in self.rows],
+            events=[pending.event for pending in self.stored],
+            shelf=shelf,
+        )
+
+
+def settle(
+    batch: Sequence[Pending], head: int, recorded_us: int, existing: Mapping[Key, Stored]
+) -> Settled:
+    """Give seqs after *head* to what is new, and answers to what is not.
+
+    Args:
+        existing: Stored events by (topic, given), for those keys of the batch that
+            are there already.
+    """
+    settled = Settled(head, head)
+    recorded = _EPOCH + timedelta(microseconds=recorded_us)
+    stamp = recorded.isoformat(timespec="microseconds").removesuffix("+00:00")
+    middle = f',"recorded":"{stamp}Z",'.encode()
+    first: dict[Key, Pending] = {}
+    rows, stored, sizes = settled.rows, settled.stored, settled.sizes
+    seq = head
+    for pending in batch:
+        topic, given = pending.topic, pending.given
+        if given is not None:
+            key = (topic, given)
+            before = _before(key, existing, first)
+            if before is not None:
+                _repeat(settled, pending, *before)
+                continue
+            first[key] = pending
+        seq += 1
+        pending.seq = seq
+        force_setattr(pending.event, "seq", seq)
+        force_setattr(pending.event, "recorded", recorded)
+        data = b'{"seq":%d%b%b' % (seq, middle, pending.body)
+        rows.append(Row(seq, topic, given, data))
+        stored.append(pending)
+        size = sizes.get(topic)
+        if size is None:
+            sizes[topic] = [1, len(data), seq, seq]
+        else:
+            size[0] += 1
+            size[1] += len(data)
+            size[3] = seq
+    settled.upto = seq
+    return settled
+
+
+def unavailable(batch: Sequence[Pending], head: int, why: str, *, retry_after_ms: int) -> Settled:
+    """Refuse the whole batch because the disk did."""
+    error = StorageUnavailable(f"the log takes no events now: {why}", retry_after_ms=retry_after_ms)
+    return Settled(head, head, refused=[(pending, error) for pending in batch])
+
+
+def _before(
+    key: Key, existing: Mapping[Key, Stored], first: Mapping[Key, Pending]
+) -> tuple[Event, int] | None:
+    stored = existing.get(key)
+    if stored is not None:
+        return _decode(stored.data), stored.seq
+    earlier = first.get(key)
+    return None if earlier is None else (earlier.event, earlier.seq)
+
+
+def _repeat(settled: Settled, pending: Pending, before: Event, seq: int) -> None:
+    if same_content(before, pending.event, timed=pending.timed):
+        settled.duplicates.append((pending, seq))
+        return
+    event_id = pending.event.id
+    message = (
+        f"id {event_id} was published on {pending.topic} before, with other content, as seq {seq}"
+    )
+    settled.refused.append((pending, IdConflict(message, value=event_id)))
+
+
+def same_content(a: Event, b: Event, *, timed: bool) -> bool:
+    """Whether two events say the same; ``time`` counts only if the publisher gave it."""
+    return all(getattr(a, name) == getattr(b, name) for name in _CONTENT) and (
+        not timed or a.time == b.time
+    )

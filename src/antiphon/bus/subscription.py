@@ -1,0 +1,279 @@
+"""A subscription: a cursor over the ring and the log, not a queue.
+
+It reads "after my position" from the ring, or from pages of the log if it has
+fallen off. At the head it parks: then it costs nothing until a batch holds
+something for it. All of it runs in ticks of one event loop, so "is there more?"
+and "I am parked" can't race with a commit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from antiphon.bus.batch import Audience, Batch, Slice, View
+from antiphon.bus.notices import BusNotice, Gap, Lag, Live, Reset
+from antiphon.bus.position import Start
+
+if TYPE_CHECKING:
+    from antiphon.bus.log import Log
+
+SLICE_EVENTS = 256
+SLICE_BYTES = 1024 * 1024
+EPHEMERAL_QUEUE = 256
+SCAN_BATCHES = 1024
+"""Most batches looked through in one ``peek``, so that no peek holds up the loop."""
+
+
+class Subscription:
+    """One reader's place in the log, and what it may see.
+
+    Reading is a pull: ``take`` gives a slice, a notice, or None; after None,
+    ``on_ready`` is called once when there is something again. ``peek`` and
+    ``advance`` are the two halves of ``take``, for readers that count an event
+    as read only when it was handled.
+
+    Attributes:
+        position: The last seq scanned; None of its later events were handed out.
+        live: It has caught up once, and since then only committed batches came.
+        missed: Ephemeral events dropped, in all.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        sid: str,
+        audience: Audience,
+        start: Start,
+        on_ready: Callable[[], None],
+        trim_clock: int,
+    ) -> None:
+        self._log = log
+        self.sid = sid
+        self.audience = audience
+        self.live = False
+        self.closed = False
+        self.missed = 0
+        self._on_ready = on_ready
+        self._position = start.position
+        self._trim_clock = trim_clock
+        self._parked = False
+        self._waiting = False  # for a page that is being read
+        self._idle = False  # peek answered None; on_ready is owed
+        self._index: int | None = None  # of the next batch in the ring
+        self._view: View | None = None
+        self._offset = 0
+        self._notices: deque[BusNotice] = deque()
+        self._ephemeral: deque[tuple[Batch, View]] = deque()
+        self._lag = 0
+        self._snapshot = start.last
+        if start.reset is not None:
+            self._notices.append(Reset(sid, start.reset, log.cursor(start.position)))
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return self.audience.patterns
+
+    @property
+    def position(self) -> int:
+        """The last seq scanned; for a parked subscription that is the head."""
+        return self._log.head if self._parked else self._position
+
+    @property
+    def cursor(self) -> str:
+        return self._log.cursor(self.position)
+
+    # --- reading ------------------------------------------------------------------------
+
+    def take(
+        self, limit: int = SLICE_EVENTS, max_bytes: int = SLICE_BYTES
+    ) -> Slice | BusNotice | None:
+        """The next slice, counted as read, or a notice, or None: nothing now."""
+        taken = self.peek(limit, max_bytes)
+        if isinstance(taken, Slice):
+            self.advance(len(taken))
+        return taken
+
+    def peek(
+        self, limit: int = SLICE_EVENTS, max_bytes: int = SLICE_BYTES
+    ) -> Slice | BusNotice | None:
+        """The next slice without counting it as read; notices are handed out once."""
+        if self._notices:
+            return self._notices.popleft()
+        if self.closed:
+            return None
+        if self._view is None and not self._parked:
+            self._seek()
+            if self._notices:
+                return self._notices.popleft()
+        if self._view is not None:
+            return self._slice(self._view, limit, max_bytes)
+        if self._lag:
+            lag, self._lag = self._lag, 0
+            return Lag(self.sid, lag)
+        if self._ephemeral:
+            _, view = self._ephemeral[0]
+            return Slice(view, 0, len(view), self.position, ephemeral=True)
+        self._idle = True
+        return None
+
+    def advance(self, count: int) -> None:
+        """Count the first *count* events of the peeked slice as read."""
+        view = self._view
+        if view is None:
+            if self._ephemeral:
+                self._ephemeral.popleft()
+            return
+        self._offset += count
+        if self._offset >= len(view):
+            self._position = view.batch.upto
+            self._view = None
+            self._offset = 0
+        elif count:
+            self._position = view.seqs[self._offset - 1]
+
+    def _slice(self, view: View, limit: int, max_bytes: int) -> Slice:
+        start = self._offset
+        stop = min(start + limit, len(view))
+        if view.batch.size_bytes > max_bytes:
+            size = 0
+            for at in range(start, stop):
+                size += len(view.data[at])
+                if size > max_bytes:
+                    stop = max(at, start + 1)
+                    break
+        upto = view.batch.upto if stop == len(view) else view.seqs[stop - 1]
+        return Slice(view, start, stop, upto)
+
+    def _seek(self) -> None:
+        """Find the next batch with something to read, park, or wait for a page."""
+        if self._waiting:
+            return
+        if self._snapshot:
+            self._waiting = True
+            self._log.pages.newest_of(self.audience, self._position, self._snapshot_came)
+            return
+        ring = self._log.ring
+        for _ in range(SCAN_BATCHES):
+            if self._index is None:
+                self._index = ring.index_after(self._position)
+                if self._index is None:
+                    self._want_page()
+                    return
+            if self._index >= ring.end:
+                self._park()
+                return
+            batch = ring.get(self._index)
+            if batch is None:  # fell out of the ring meanwhile
+                self._index = None
+                continue
+            self._index += 1
+            if self._enter(batch):
+                return
+        self._log.call_soon(self.wake)
+
+    def _enter(self, batch: Batch) -> bool:
+        """Start reading *batch*; False, and past it, if nothing in it is for this reader."""
+        view = batch.view(self.audience)
+        if view is not None:
+            offset = 0
+            if batch.after < self._position:
+                offset = sum(1 for seq in view.seqs if seq <= self._position)
+            if offset < len(view):
+                self._view = view
+                self._offset = offset
+                return True
+        self._position = max(self._position, batch.upto)
+        return False
+
+    def _park(self) -> None:
+        self._parked = True
+        self.audience.parked[self] = None
+        if not self.live:
+            self.live = True
+            self._notices.append(Live(self.sid))
+
+    # --- the log calls these ------------------------------------------------------------
+
+    def unpark(self, position: int, index: int | None) -> None:
+        """A batch came that this subscription may read: *index* in the ring, after *position*."""
+        self._parked = False
+        self._position = position
+        self._index = index
+        self.wake()
+
+    def offer(self, batch: Batch, view: View) -> None:
+        """An ephemeral event: kept if this reader is at the head and has room."""
+        if not self._parked:
+            self.missed += 1
+            return
+        if len(self._ephemeral) >= EPHEMERAL_QUEUE:
+            self._ephemeral.popleft()
+            self._lag += 1
+            self.missed += 1
+        self._ephemeral.append((batch, view))
+        self.wake()
+
+    def wake(self) -> None:
+        """Call ``on_ready`` if the reader was told None and not called since."""
+        if self._idle and not self.closed:
+            self._idle = False
+            self._on_ready()
+
+    def close(self) -> None:
+        """Let go of the place; nothing is handed out after it."""
+        if not self.closed:
+            self.closed = True
+            self._view = None
+            self._notices.clear()
+            self._ephemeral.clear()
+            self._log.drop(self)
+
+    # --- pages --------------------------------------------------------------------------
+
+    def _want_page(self) -> None:
+        gap = self._find_gap()
+        if gap is not None:
+            self._notices.append(gap)
+            return
+        self.live = False
+        self._waiting = True
+        self._log.pages.after(self.audience, self._position, self._page_came)
+
+    def _page_came(self, page: Batch | None) -> None:
+        """A page that reaches past the position, or None: reading failed, try again."""
+        self._waiting = False
+        if self.closed:
+            return
+        if page is not None and self._view is None:
+            gap = self._find_gap()
+            if gap is not None:
+                self._notices.append(gap)
+            else:
+                self._enter(page)
+        self.wake()
+
+    def _snapshot_came(self, page: Batch | None) -> None:
+        self._waiting = False
+        if self.closed:
+            return
+        if page is not None:
+            self._snapshot = False
+            view = page.view(self.audience)
+            if view is not None:
+                self._view = view
+                self._offset = 0
+        self.wake()
+
+    def _find_gap(self) -> Gap | None:
+        """What was trimmed after the position since this subscription last looked."""
+        log = self._log
+        if self._trim_clock == log.trim_clock:
+            return None
+        upto = log.trimmed_since(self.audience, self._trim_clock)
+        self._trim_clock = log.trim_clock
+        if upto <= self._position:
+            return None
+        first = self._position + 1
+        return Gap(self.sid, first, upto, log.cursor(self._position))

@@ -1,0 +1,171 @@
+"""``doctor``: looks at what the server needs, one line each, with advice.
+
+Looks only; changes nothing. Each check is a function of its own, which gives a
+``Finding``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from antiphon.cli import console
+from antiphon.cli.find import read_server_file
+from antiphon.cli.options import DataOption, JsonOption
+from antiphon.client.endpoint import Endpoint, NoServer
+from antiphon.client.http import HttpClient
+from antiphon.errors import AntiphonError
+from antiphon.places import LOCK_FILE, LOG_FILE
+
+NEEDED_PYTHON = (3, 11)
+# Older ones may damage a log in WAL mode under several connections (sqlite.org/wal.html).
+SAFE_SQLITE = (3, 51, 3)
+LOW_BYTES = 1024**3
+LEAST_BYTES = 64 * 1024**2
+
+
+class Finding(NamedTuple):
+    """What one check found.
+
+    Attributes:
+        advice: What to do; empty if all is well.
+    """
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    about: str
+    advice: str = ""
+
+
+def doctor(as_json: JsonOption = False, data: DataOption = None) -> int:
+    """Look at Python, SQLite, the data folder, its lock, the disk and the port."""
+    from antiphon.settings import load
+
+    settings = load({"data": data}).settings
+    folder = settings.data
+    findings = [
+        check_python(sys.version_info[:3]),
+        check_sqlite(),
+        check_folder(folder),
+        check_lock(folder),
+        check_disk(folder),
+        check_port(settings.host, settings.port, folder),
+    ]
+    for found in findings:
+        if as_json:
+            console.say(msgspec.json.encode(found._asdict()).decode())
+        else:
+            advice = f"; {found.advice}" if found.advice else ""
+            console.say(console.clean(f"{found.state:<5} {found.name:<12} {found.about}{advice}"))
+    return 1 if any(found.state == "fail" for found in findings) else 0
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    """Python's version."""
+    text = ".".join(map(str, version))
+    if version < NEEDED_PYTHON:
+        return Finding("python", "fail", text, "3.11 or later is needed")
+    return Finding("python", "ok", f"{text} on {platform.system()} {platform.machine()}")
+
+
+def check_sqlite() -> Finding:
+    """SQLite's version, the one inside apsw."""
+    import apsw
+
+    text = apsw.sqlite_lib_version()
+    version = tuple(int(part) for part in text.split("."))
+    if version < SAFE_SQLITE:
+        safe = ".".join(map(str, SAFE_SQLITE))
+        return Finding("sqlite", "warn", text, f"upgrade apsw, to have SQLite {safe} or later")
+    return Finding("sqlite", "ok", text)
+
+
+def check_folder(folder: Path) -> Finding:
+    """Whether the data folder can be used, and by nobody else."""
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        return _missing(folder)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return Finding("data folder", "fail", f"{folder}: {why}", "choose another by --data")
+    if not folder.is_dir():
+        return Finding("data folder", "fail", f"{folder} is no folder", "choose another by --data")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return Finding("data folder", "fail", f"{folder} can't be written", "change its owner")
+    if mode & 0o077:
+        return Finding("data folder", "warn", f"{folder} is open to others", f"chmod 700 {folder}")
+    return Finding("data folder", "ok", str(folder))
+
+
+def _missing(folder: Path) -> Finding:
+    above = next(part for part in folder.absolute().parents if part.exists())
+    if os.access(above, os.W_OK):
+        return Finding("data folder", "ok", f"{folder}, made at the first start")
+    return Finding(
+        "data folder", "fail", f"{folder} can't be made in {above}", "choose another by --data"
+    )
+
+
+def check_lock(folder: Path) -> Finding:
+    """Whether a server holds the folder."""
+    path = folder / LOCK_FILE
+    if sys.platform == "win32" or not path.exists():
+        return Finding("lock", "ok", "free")
+    import fcntl
+
+    try:
+        with path.open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = path.read_text("ascii", "replace").strip()
+        return Finding("lock", "ok", f"held by the running server, process {holder or '?'}")
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return Finding("lock", "fail", f"{path}: {why}", "change its owner")
+    return Finding("lock", "ok", "free")
+
+
+def check_disk(folder: Path) -> Finding:
+    """How much room is left where the log is."""
+    place = folder.absolute()
+    place = next(part for part in (place, *place.parents) if part.exists())
+    free = shutil.disk_usage(place).free
+    log = folder / LOG_FILE
+    used = f"; the log has {console.size(log.stat().st_size)}" if log.exists() else ""
+    about = f"{console.size(free)} free{used}"
+    if free < LEAST_BYTES:
+        return Finding("disk", "fail", about, "make room: publishes will be refused")
+    if free < LOW_BYTES:
+        return Finding("disk", "warn", about, "make room soon")
+    return Finding("disk", "ok", about)
+
+
+def check_port(host: str, port: int, folder: Path) -> Finding:
+    """Whether the port is free, or ours."""
+    server = read_server_file(folder)
+    if server is not None:
+        try:
+            with HttpClient(Endpoint(server.url), timeout=5.0) as client:
+                client.health()
+        except NoServer:
+            pass  # left by a server that was killed; the port itself decides
+        except AntiphonError as error:
+            return Finding("port", "fail", f"{server.url}: {error}", "is it another program?")
+        else:
+            return Finding("port", "ok", f"{server.url} answers")
+    if port == 0:
+        return Finding("port", "ok", "a free one is picked")
+    try:
+        with socket.create_server((host, port)):
+            return Finding("port", "ok", f"{port} is free")
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return Finding("port", "fail", f"{host}:{port}: {why}", "choose another by --port")

@@ -1,0 +1,210 @@
+"""``publish``, ``tail``, ``query`` and ``topics``."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from antiphon.cli import console
+from antiphon.cli.find import Client, finder, how_to_start
+from antiphon.cli.options import DataOption, JsonOption, LimitOption, PatternsArgument, UrlOption
+from antiphon.client.endpoint import NoServer
+from antiphon.client.http import PAGE_EVENTS
+from antiphon.ids import new_id
+from antiphon.messages import EventIn
+from antiphon.messages.event import Level
+
+LEVELS = ("synced", "committed", "none")
+DEFAULT_QUERY = 100
+
+
+class Start(StrEnum):
+    """Where a tail begins."""
+
+    EARLIEST = "earliest"
+    LAST = "last"
+    NOW = "now"
+
+
+class LevelOption(StrEnum):
+    """What to wait for."""
+
+    SYNCED = "synced"
+    COMMITTED = "committed"
+    NONE = "none"
+
+
+def publish(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Such as chat.lobby.")],
+    payload: Annotated[
+        str | None, typer.Argument(metavar="[JSON|-]", help="Any JSON; - reads it from the input.")
+    ] = None,
+    type: Annotated[str, typer.Option(help="What kind of event it is.")] = "custom.event",
+    source: Annotated[str | None, typer.Option(help="Who says so, a URI reference.")] = None,
+    id: Annotated[
+        str | None, typer.Option(help="Publishing again with the same id changes nothing.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="What it is about.")] = None,
+    correlation_id: Annotated[str | None, typer.Option(help="The work it belongs to.")] = None,
+    level: Annotated[LevelOption, typer.Option(help="What to wait for.")] = LevelOption.SYNCED,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Publish one event."""
+    given = id if id is not None else new_id()
+    event = EventIn(
+        topic=topic,
+        payload=_payload(payload),
+        type=type,
+        source=source,
+        id=given,
+        key=key,
+        correlation_id=correlation_id,
+    )
+    wanted: Level = level.value
+    with Client(data, url) as client:
+        try:
+            result = client.publish(event, level=wanted)
+        except NoServer as error:
+            if error.sent:
+                raise NoServer(
+                    f"{error}; it may be stored: repeat with --id {given}", sent=True
+                ) from error
+            raise
+    if as_json:
+        console.raw_lines()(msgspec.json.encode(result))
+    else:
+        again = ", which was there already" if result.duplicate else ""
+        console.say(f"{result.id} is event {result.seq if result.seq is not None else '-'}{again}")
+
+
+def _payload(text: str | None) -> Any:
+    """Take JSON as it is written: the server judges what it may hold."""
+    if text is None:
+        return None
+    data = sys.stdin.buffer.read() if text == "-" else text.encode("utf-8", "surrogateescape")
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except RecursionError:
+        return msgspec.Raw(data)
+    except msgspec.DecodeError as error:
+        raise typer.BadParameter(
+            f"payload is no JSON: {error}; text needs quotes: '\"hello\"'"
+        ) from error
+    return msgspec.Raw(data.strip())
+
+
+def tail(
+    patterns: PatternsArgument = None,
+    start: Annotated[Start, typer.Option("--from", help="Where to begin.")] = Start.NOW,
+    after: Annotated[
+        str | None, typer.Option(metavar="CURSOR|SEQ", help="Begin after this position.")
+    ] = None,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    url: UrlOption = None,
+) -> int:
+    """Follow events as they happen; ends with Ctrl-C.
+
+    Goes on by itself when the server comes back. The last line on standard error is the
+    position, for --after.
+    """
+    from antiphon.cli.follow import follow
+    from antiphon.client.tail import Tail
+
+    place = finder(data, url)
+    tail = Tail(place, patterns or ["*"], start=start.value, after=position(after))
+    try:
+        return follow(tail, _writer(as_json), limit=limit)
+    except NoServer as error:
+        hint = how_to_start(data)
+        raise NoServer(str(error) if hint in str(error) else f"{error}; {hint}") from error
+
+
+def position(text: str | None) -> str | int | None:
+    """Read CURSOR or SEQ."""
+    if text is not None and text.isascii() and text.isdigit():
+        if len(text) > 16:
+            raise typer.BadParameter(f"no position has so many digits: {text[:20]}…")
+        return int(text)
+    return text
+
+
+def _writer(as_json: bool, *, dated: bool = False) -> Callable[[bytes], None]:
+    if as_json:
+        return console.raw_lines()
+    from antiphon.cli.show import EventLines
+
+    lines = EventLines(width=console.columns_wide(), dated=dated, colour=console.uses_colour())
+    return lambda data: console.say(lines.line(data))
+
+
+def query(
+    patterns: PatternsArgument = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Not before, RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Not after, RFC 3339.")] = None,
+    type: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only from here.")] = None,
+    correlation_id: Annotated[str | None, typer.Option(help="Only of this work.")] = None,
+    limit: LimitOption = DEFAULT_QUERY,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Print stored events: the newest --limit, oldest first."""
+    wanted = {
+        "since": since,
+        "until": until,
+        "type": type,
+        "source": source,
+        "correlation_id": correlation_id,
+    }
+    with Client(data, url) as client:
+        found = newest(client, patterns or ["*"], limit or DEFAULT_QUERY, wanted)
+    write = _writer(as_json, dated=True)
+    for event in found:
+        write(event)
+
+
+def newest(
+    client: Client, patterns: list[str], limit: int, wanted: dict[str, str | None]
+) -> deque[bytes]:
+    """Read the newest *limit* events, oldest first, page by page from the head."""
+    found: deque[bytes] = deque()
+    before: str | None = None
+    while len(found) < limit:
+        size = min(PAGE_EVENTS, limit - len(found))
+        page = client.query(patterns, order="desc", before=before, limit=size, **wanted)
+        found.extendleft(page.events)
+        before = page.next
+        if before is None:
+            break
+    return found
+
+
+def topics(
+    patterns: PatternsArgument = None,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    url: UrlOption = None,
+) -> None:
+    """List the topics in the log."""
+    with Client(data, url) as client:
+        found = client.topics(patterns or [])
+    if as_json:
+        write = console.raw_lines()
+        for topic in found:
+            write(msgspec.json.encode(topic))
+        return
+    console.print_table(
+        ("TOPIC", "EVENTS", "SIZE", "FIRST", "LAST"),
+        [(t.name, t.count, console.size(t.size_bytes), t.first_seq, t.last_seq) for t in found],
+    )

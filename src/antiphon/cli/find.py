@@ -1,0 +1,94 @@
+"""Finding the running server and its token, as every client command does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import typer
+
+from antiphon.client.endpoint import Endpoint, NoServer
+from antiphon.client.http import HttpClient
+from antiphon.errors import BadRequest
+from antiphon.places import SERVER_FILE, data_folder
+
+TOKEN_VARIABLE = "ANTIPHON_TOKEN"
+
+
+class ServerFile(msgspec.Struct, frozen=True):
+    """What a running server leaves in its data folder."""
+
+    url: str
+    pid: int
+    token_file: str
+
+
+def read_server_file(folder: Path) -> ServerFile | None:
+    """Read ``server.json``; None if there is none, or none that can be read as one."""
+    try:
+        return msgspec.json.decode((folder / SERVER_FILE).read_bytes(), type=ServerFile)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+
+
+def find(data: Path | None, url: str | None) -> Endpoint:
+    """Name the server and its token.
+
+    The token of the data folder goes to that folder's own server and to no other address.
+
+    Raises:
+        BadParameter: *url* is no address.
+        NoServer: No address was given, and no server has left one in the data folder.
+    """
+    folder = data_folder(data)
+    server = read_server_file(folder)
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    if url is not None:
+        try:
+            own = _origin(url) == (_origin(server.url) if server is not None else None)
+        except BadRequest as error:
+            raise typer.BadParameter(f"{error}, got {error.value}", param_hint="--url") from error
+        return Endpoint(url, token or (_token(server) if own and server is not None else None))
+    if server is None:
+        raise NoServer(f"no server is running on {folder}; {how_to_start(data)}")
+    return Endpoint(server.url, token or _token(server))
+
+
+def finder(data: Path | None, url: str | None) -> Callable[[], Endpoint]:
+    """Say at every call where the server is now: it may come back on another port."""
+    return lambda: find(data, url)
+
+
+def how_to_start(data: Path | None) -> str:
+    """Name the command that starts a server."""
+    return "start one with: antiphon serve" + (f" --data {data}" if data is not None else "")
+
+
+class Client(HttpClient):
+    """A client of the server that the options name, whose errors say how to start one."""
+
+    def __init__(self, data: Path | None, url: str | None, *, timeout: float = 30.0) -> None:
+        super().__init__(find(data, url), timeout=timeout)
+        self._hint = how_to_start(data) if url is None else "is the address right?"
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
+        try:
+            return super()._ask(method, path, body)
+        except NoServer as error:
+            if error.sent:
+                raise
+            raise NoServer(f"{error}; {self._hint}") from error
+
+
+def _token(server: ServerFile) -> str | None:
+    try:
+        return Path(server.token_file).read_text("ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _origin(url: str) -> tuple[bool, str, int]:
+    endpoint = Endpoint(url)
+    return endpoint.secure, endpoint.host, endpoint.port

@@ -1,0 +1,145 @@
+"""``serve``, ``status``, ``shutdown`` and ``config``: living with the server."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from antiphon.cli import console
+from antiphon.cli.find import Client, read_server_file
+from antiphon.cli.options import DataOption, JsonOption, UrlOption
+from antiphon.client.endpoint import NoServer
+from antiphon.errors import AntiphonError, StartError
+from antiphon.places import config_file, data_folder
+
+SHUTDOWN_S = 60.0
+LOOK_EVERY_S = 0.05
+
+
+def serve(
+    port: Annotated[
+        int | None, typer.Option(help="Default 7117; 0 picks a free one.", show_default=False)
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Default 127.0.0.1.", show_default=False)] = None,
+    data: DataOption = None,
+    workspace: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Watch this folder for file events.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Never watch this, as in .gitignore; repeatable."),
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Write url, token_file and pid here, once accepting."),
+    ] = None,
+    open_page: Annotated[
+        bool | None, typer.Option("--open", help="Open the page in the browser.")
+    ] = None,
+) -> int:
+    """Start the server, and stay until it ends."""
+    if sys.platform == "win32":
+        raise StartError("the server doesn't run on Windows itself; run it inside WSL")
+    from antiphon.app import serve as serve_app
+    from antiphon.settings import load
+
+    flags: dict[str, Any] = {
+        "port": port,
+        "host": host,
+        "data": data,
+        "workspace": workspace,
+        "ignore": ignore or None,
+        "ready_file": ready_file,
+        "open": open_page,
+    }
+    return serve_app(load(flags).settings)
+
+
+def status(as_json: JsonOption = False, data: DataOption = None, url: UrlOption = None) -> None:
+    """Show the server on one screen: address, head, disk, lag, workers."""
+    with Client(data, url) as client:
+        found = client.get("/v1/status")
+    if as_json:
+        console.raw_lines()(found)
+        return
+    rows = flat(msgspec.json.decode(found))
+    wide = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        console.say(f"{name:<{wide}}  {console.clean(value)}")
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Write nested fields one a line; counts of bytes and seconds as people read them."""
+    rows: list[tuple[str, str]] = []
+    for name, part in value.items():
+        full = f"{prefix}{name}"
+        if isinstance(part, dict):
+            rows += flat(part, f"{full} ")
+        elif isinstance(part, list):
+            rows.append((full.replace("_", " "), str(len(part))))
+        elif name.endswith("_bytes") and isinstance(part, int):
+            rows.append((full.removesuffix("_bytes").replace("_", " "), console.size(part)))
+        elif name.endswith("_s") and isinstance(part, int | float):
+            rows.append((full.removesuffix("_s").replace("_", " "), console.age(part)))
+        else:
+            rows.append((full.replace("_", " "), "-" if part is None else str(part)))
+    return rows
+
+
+def shutdown(data: DataOption = None, url: UrlOption = None) -> None:
+    """End the server in order, and wait until it has gone."""
+    with Client(data, url) as client:
+        address = client.endpoint.url
+        client.shutdown()
+        if not wait_until(lambda: _gone(client), SHUTDOWN_S):
+            raise AntiphonError(f"the server at {address} still answers after {SHUTDOWN_S:.0f} s")
+    if url is None:
+        # Its file and its lock go last: whoever starts the next one needn't wait for them.
+        wait_until(lambda: read_server_file(data_folder(data)) is None, 5.0)
+    console.say(f"the server at {address} has ended")
+
+
+def _gone(client: Client) -> bool:
+    client.close()
+    try:
+        client.health()
+    except NoServer:
+        return True
+    return False
+
+
+def wait_until(done: Callable[[], bool], seconds: float) -> bool:
+    """Look again and again; False if it took too long."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_EVERY_S)
+    return True
+
+
+def config(
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> None:
+    """Print every setting with its value, unit and source."""
+    from antiphon.settings import lines, load, shown
+
+    found = lines(load({"data": data}))
+    if as_json:
+        write = console.raw_lines()
+        for line in found:
+            fields = {"name": line.name, "value": line.value, "unit": line.unit}
+            write(msgspec.json.encode({**fields, "source": line.source}, enc_hook=str))
+        return
+    rows = [
+        (line.name, shown(line.value), line.unit or "-", line.source, line.about) for line in found
+    ]
+    console.print_table(("SETTING", "VALUE", "UNIT", "SOURCE", "ABOUT"), rows)
+    console.say(f"settings file: {config_file()}")

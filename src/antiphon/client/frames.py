@@ -1,0 +1,43 @@
+"""The server's frames as a client reads them: events stay the bytes that they came as.
+
+The frames themselves are in ``messages/frames.py``; two are read differently here.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from antiphon.messages import Bye, Err, Gap, Lag, Live, Ping, Pos, Reset, Welcome
+
+
+class RawOk(msgspec.Struct, frozen=True, tag="ok", tag_field="op"):
+    """The request *id* was done; results of publishing are not read."""
+
+    id: int
+    pos: str | None = None
+
+
+class RawEv(msgspec.Struct, frozen=True, tag="ev", tag_field="op"):
+    """Events of one subscription, each as the server wrote it."""
+
+    sid: str
+    events: list[msgspec.Raw]
+    cursor: str
+
+
+Frame: TypeAlias = Welcome | RawOk | Err | RawEv | Pos | Gap | Reset | Lag | Live | Ping | Bye
+
+
+class SocketClosed(Exception):
+    """The connection has ended; codes from 4500 say that it is of no use to come back."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}".strip())
+        self.code = code
+        self.reason = reason
+
+    @property
+    def final(self) -> bool:
+        return 4500 <= self.code <= 4999

@@ -1,0 +1,241 @@
+"""Every error that Antiphon raises on purpose.
+
+One class per reaction that a caller might have::
+
+    AntiphonError
+    ├ ActorError                 about an actor
+    │ ├ SpawnFailed              pre_start raised; the cause is attached
+    │ ├ ActorDead                nobody there: never was, or has ended
+    │ │ └ ActorStopped           ended before it came to this message
+    │ ├ CalleeFailed             the handler raised; the cause is attached
+    │ ├ NoReply                  the handler ended without an answer
+    │ ├ CallTimeout              no answer in time
+    │ ├ CallCycle                the wait would have led back to the caller
+    │ ├ MailboxFull              refused, by the policy REJECT or by a timeout of 0
+    │ ├ NameTaken                the key is in use
+    │ ├ SystemClosed             the system takes no more actors
+    │ └ WrongLoop                a ref was used from another loop or thread
+    ├ BusError                   carries ``code``, the same on every wire
+    │ ├ InvalidTopic, InvalidPattern, InvalidPayload, BadRequest
+    │ ├ PayloadTooLarge
+    │ ├ Unauthorized, Forbidden
+    │ ├ IdConflict               same id, other content
+    │ ├ Overloaded               try again in ``retry_after_ms``
+    │ ├ StorageUnavailable       try again in ``retry_after_ms``, with the same id
+    │ ├ SubscriptionGap          events were trimmed; go on from ``cursor``
+    │ ├ SubscriptionReset        the cursor is of another history; go on from ``cursor``
+    │ └ NotFound
+    └ StartError                 the server can't start; one line says why
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def cut(value: object, limit: int = 80) -> str:
+    """Show *value* in at most *limit* characters, for an error's text."""
+    text = value if isinstance(value, str) else repr(value)
+    shown = ascii(text[: limit + 1])[1:-1]
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+class AntiphonError(Exception):
+    """The root of all errors raised on purpose."""
+
+
+# --- actors ---------------------------------------------------------------------------------
+
+
+class ActorError(AntiphonError):
+    """Something about an actor."""
+
+
+class SpawnFailed(ActorError):
+    """``pre_start`` raised; nothing stayed behind. The cause is in ``__cause__``."""
+
+
+class ActorDead(ActorError):
+    """Nobody is there to take the message."""
+
+
+class ActorStopped(ActorDead):
+    """The actor ended before it came to this message."""
+
+
+class CalleeFailed(ActorError):
+    """The handler of this call raised; the cause is in ``__cause__``."""
+
+
+class NoReply(ActorError):
+    """The handler ended without ``reply`` and without ``defer``."""
+
+
+class CallTimeout(ActorError, TimeoutError):
+    """No answer came in time. The message may still be handled."""
+
+
+class CallCycle(ActorError):
+    """Waiting for this answer would have led back to the waiting actor."""
+
+
+class MailboxFull(ActorError):
+    """The mailbox had no room; the message was not queued."""
+
+
+class NameTaken(ActorError):
+    """The key already names a living actor, given as ``ref``."""
+
+    def __init__(self, message: str, ref: Any) -> None:
+        super().__init__(message)
+        self.ref = ref
+
+
+class SystemClosed(ActorError):
+    """The system is closing or closed and takes no more actors."""
+
+
+class WrongLoop(ActorError):
+    """A ref was used from another loop or thread; use ``ref.threadsafe``."""
+
+
+# --- bus ------------------------------------------------------------------------------------
+
+
+class BusError(AntiphonError):
+    """A refusal by the bus.
+
+    Attributes:
+        code: A stable word, the same in Python, HTTP and WebSocket.
+        value: What was refused, cut short.
+        limit: The bound that was hit, where there is one.
+    """
+
+    code = "bad_request"
+    status = 400
+
+    def __init__(self, message: str, *, value: object = None, limit: int | None = None) -> None:
+        super().__init__(message)
+        self.value = None if value is None else cut(value)
+        self.limit = limit
+
+
+class BadRequest(BusError):
+    """The request breaks a rule that has no code of its own."""
+
+
+class InvalidTopic(BusError):
+    """Not a topic."""
+
+    code = "invalid_topic"
+
+
+class InvalidPattern(BusError):
+    """Not a pattern."""
+
+    code = "invalid_pattern"
+
+
+class InvalidPayload(BusError):
+    """A payload or a field of an event that can't be stored as it is."""
+
+    code = "invalid_payload"
+
+
+class PayloadTooLarge(BusError):
+    """An event, a body or a frame over its limit."""
+
+    code = "payload_too_large"
+    status = 413
+
+
+class Unauthorized(BusError):
+    """No token, or one that is not known."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(BusError):
+    """A known token that doesn't reach this far."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(BusError):
+    """There is no such thing."""
+
+    code = "not_found"
+    status = 404
+
+
+class IdConflict(BusError):
+    """The id was given before, on this topic, by this principal, with other content."""
+
+    code = "id_conflict"
+    status = 409
+
+
+class Overloaded(BusError):
+    """Too much is waiting already; nothing was queued."""
+
+    code = "overloaded"
+    status = 429
+
+    def __init__(
+        self, message: str, *, retry_after_ms: int = 100, limit: int | None = None
+    ) -> None:
+        super().__init__(message, limit=limit)
+        self.retry_after_ms = retry_after_ms
+
+
+class StorageUnavailable(BusError):
+    """The log can't take events now. If the outcome is unknown, repeat with the same id."""
+
+    code = "storage_unavailable"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after_ms: int = 1000) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
+class SubscriptionGap(BusError):
+    """Events that the subscription matches were trimmed before it read them.
+
+    Attributes:
+        first, last: The range of seqs in which something is missing.
+        cursor: Where to go on.
+    """
+
+    code = "gap"
+    status = 410
+
+    def __init__(self, first: int, last: int, cursor: str) -> None:
+        super().__init__(f"events between {first} and {last} were trimmed; go on from {cursor}")
+        self.first = first
+        self.last = last
+        self.cursor = cursor
+
+
+class SubscriptionReset(BusError):
+    """The cursor belongs to another history of the log.
+
+    Attributes:
+        cursor: Where this log's own history goes on.
+    """
+
+    code = "reset"
+    status = 410
+
+    def __init__(self, message: str, cursor: str) -> None:
+        super().__init__(message)
+        self.cursor = cursor
+
+
+# --- starting -------------------------------------------------------------------------------
+
+
+class StartError(AntiphonError):
+    """The server can't start. The text is one line for the person who tried."""

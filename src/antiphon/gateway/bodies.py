@@ -1,0 +1,67 @@
+"""Reading request bodies: JSON only, of a bounded size, in a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from antiphon.errors import BadRequest, PayloadTooLarge, cut
+from antiphon.gateway.limits import BODY_BYTES, BODY_S
+
+T = TypeVar("T")
+
+SWALLOW_BYTES = 64 * 1024 * 1024
+"""So much of a body that is too large is read and dropped, so that its sender hears why."""
+
+
+async def read_json(request: Request, *, empty: bool = False) -> bytes:
+    """The body, unread but for its size; *empty*: it may be absent, of any type.
+
+    Raises:
+        BadRequest: It is not said to be JSON, or did not come in time.
+        PayloadTooLarge: It has more than 4 MiB.
+    """
+    body = await _read(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (empty and not body and not kind):
+        raise BadRequest(
+            f"the content type must be application/json, got {cut(kind) or 'none'}", value=kind
+        )
+    return body
+
+
+async def _read(request: Request) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size <= BODY_BYTES:
+                    parts.append(part)
+                elif size > SWALLOW_BYTES:
+                    break
+    except TimeoutError:
+        raise BadRequest(f"the body did not come within {BODY_S:g} s") from None
+    except ClientDisconnect:
+        raise BadRequest("the body ended early") from None
+    if size > BODY_BYTES:
+        raise PayloadTooLarge(
+            f"a body of at least {size} bytes is over the limit of {BODY_BYTES}", limit=BODY_BYTES
+        )
+    return b"".join(parts)
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """*body* as a Struct.
+
+    Raises:
+        BadRequest: It is none.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is no {kind.__name__}: {error}") from None

@@ -1,0 +1,304 @@
+"""WebSocketActor: one connection, performed. What it may and must do is ``session.py``'s.
+
+It lives under ``gateway/sessions`` as long as its socket: whichever ends first ends the
+other. Its subscriptions and groups end with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from antiphon.actors import Actor, ActorContext, Reason, Timer
+from antiphon.bus import Bus, Principal
+from antiphon.bus.event_bus import SCOPE
+from antiphon.bus.event_rules import decode_event
+from antiphon.errors import BusError, Unauthorized
+from antiphon.gateway.closing import CloseCode
+from antiphon.gateway.limits import WRITE_S
+from antiphon.gateway.publishing import results, submit
+from antiphon.gateway.pump import Pump
+from antiphon.gateway.session import (
+    Authenticate,
+    Close,
+    Command,
+    End,
+    Open,
+    Publish,
+    Resume,
+    Send,
+    Session,
+)
+from antiphon.gateway.stream import Stream
+from antiphon.ids import Cursor
+from antiphon.messages import EventIn, Published, Refused
+
+logger = logging.getLogger(__name__)
+
+PUBLISHES = 32
+"""Pubs that may wait for the log before the connection stops taking requests."""
+FAREWELL_S = 2.0
+"""Seconds to write what is left, the bye included."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIn:
+    """The client sent this: text as str, binary as bytes."""
+
+    data: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Something may be due."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLeft:
+    """The socket is gone; what was sent before has been handled."""
+
+
+ConnectionMessage: TypeAlias = FrameIn | Tick | ClientLeft
+
+
+class SocketGone(Exception):
+    """The client has left; nothing can be written any more."""
+
+
+class Transport(Protocol):
+    """The socket, as the actor sees it."""
+
+    @property
+    def gone(self) -> bool:
+        """The client has left."""
+        ...
+
+    async def write(self, text: str) -> None:
+        """Send a frame; return when there is room for another.
+
+        Raises:
+            SocketGone: The client has left.
+        """
+        ...
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """The actor has ended, so close the socket: with this, unless it is closed already."""
+        ...
+
+
+class WebSocketActor(Actor[ConnectionMessage]):
+    """Serves one connection.
+
+    Args:
+        authenticate: Whose token it is; None: nobody's.
+        guest: Who the connection's cookie belongs to.
+        going: Whether the server is shutting down.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        transport: Transport,
+        *,
+        authenticate: Callable[[str], Principal | None],
+        guest: Principal | None,
+        going: Callable[[], bool],
+    ) -> None:
+        self._bus = bus
+        self._transport = transport
+        self._authenticate = authenticate
+        self._principal = guest
+        self._going = going
+        self._streams: dict[str, Stream] = {}
+        self._groups: Counter[str] = Counter()
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._timer: Timer | None = None
+        self._closing: tuple[CloseCode, str] = (CloseCode.CRASHED, "the connection's actor ended")
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def pre_start(self, ctx: ActorContext[ConnectionMessage]) -> None:
+        self._ref = ctx.myself
+        self._clock = ctx.system.clock
+        self._session = Session(ctx.myself.path, self._clock.now())
+        self._pump = Pump(self._transport.write)
+        self._pumping = asyncio.get_running_loop().create_task(self._pump.run())
+        self._pumping.add_done_callback(self._task_ended)
+        ctx.at_end(self._let_go)
+        self._arm(ctx)
+
+    def _let_go(self) -> None:
+        """The end of this generation, however it came."""
+        self._pumping.cancel()
+        for task in self._publishing:
+            task.cancel()
+        for stream in self._streams.values():
+            stream.close()
+        self._transport.end(*self._closing)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """One of the tasks beside the hooks is over; a fault in it is this actor's fault."""
+        self._publishing.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, SocketGone):
+            return  # ClientLeft comes, behind what the client sent before
+        logger.error("%s failed beside its hooks", self._ref.path, exc_info=error)
+        self._ref.kill(f"{type(error).__name__} beside its hooks")
+
+    async def post_stop(self, reason: Reason, ctx: ActorContext[ConnectionMessage]) -> None:
+        """Answer the publishes in hand, say goodbye if that was not done, write it all out."""
+        if self._transport.gone:
+            return
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                if self._publishing:
+                    await asyncio.wait(self._publishing)
+                if self._going():
+                    bye = self._session.end(CloseCode.GOING_AWAY, "the server is shutting down")
+                    await self._do(bye, ctx)
+                await self._pump.drained()
+        except TimeoutError:
+            logger.info("%s ended with answers unwritten", ctx.myself.path)
+
+    # --- messages ---------------------------------------------------------------------------
+
+    async def handle(self, msg: ConnectionMessage, ctx: ActorContext[ConnectionMessage]) -> None:
+        match msg:
+            case FrameIn(data):
+                await self._do(self._session.receive(data), ctx)
+                await self._hold_back(ctx)
+            case Tick():
+                await self._do(self._session.tick(self._clock.now()), ctx)
+                for stream in self._streams.values():
+                    pos = stream.pos()
+                    if pos is not None:
+                        self._pump.put(pos)
+                self._arm(ctx)
+            case ClientLeft():
+                ctx.stop("the client left")
+
+    def _arm(self, ctx: ActorContext[ConnectionMessage]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        left = max(0.0, self._session.deadline - self._clock.now())
+        self._timer = ctx.send_after(left, Tick())
+
+    async def _hold_back(self, ctx: ActorContext[ConnectionMessage]) -> None:
+        """Take no more requests while too many answers are owed."""
+        while len(self._publishing) >= PUBLISHES:
+            await asyncio.wait(self._publishing, return_when=asyncio.FIRST_COMPLETED)
+        if not self._pump.crowded:
+            return
+        try:
+            async with asyncio.timeout(WRITE_S):
+                await self._pump.drained()
+        except TimeoutError:
+            why = f"answers could not be written for {WRITE_S:g} s"
+            await self._do(self._session.end(CloseCode.STUCK, why), ctx)
+
+    # --- commands ---------------------------------------------------------------------------
+
+    async def _do(self, commands: list[Command], ctx: ActorContext[ConnectionMessage]) -> None:
+        for command in commands:
+            match command:
+                case Send(frame):
+                    self._pump.put(_encode(frame))
+                case Authenticate(token):
+                    await self._do(self._admit(token), ctx)
+                    self._arm(ctx)
+                case Open():
+                    await self._do(self._open(command, ctx), ctx)
+                case Close(sid):
+                    self._close(sid, ctx)
+                case Publish():
+                    self._publish(command)
+                case Resume(sid):
+                    self._pump.ready(self._streams[sid])
+                case End(code, reason):
+                    self._closing = (code, reason)
+                    ctx.stop(reason)
+
+    def _admit(self, token: str | None) -> list[Command]:
+        if token is not None:
+            self._principal = self._authenticate(token)
+        if self._principal is None:
+            what = "no token was given" if token is None else "this token is not known"
+            return self._session.denied(Unauthorized(what))
+        return self._session.admitted(self._bus.epoch, self._bus.head, self._clock.now())
+
+    def _open(self, ask: Open, ctx: ActorContext[ConnectionMessage]) -> list[Command]:
+        assert self._principal is not None
+        try:
+            subscription = self._bus.open_subscription(
+                ask.patterns,
+                start=ask.start,
+                principal=self._principal,
+                on_ready=lambda: self._wake(ask.sid),
+                sid=ask.sid,
+                narrow=ask.narrow,
+            )
+        except BusError as error:
+            return self._session.refused(ask.id, error)
+        cursor = subscription.cursor
+        commands = self._session.opened(
+            ask,
+            None if ask.start == "last" else cursor,
+            Cursor.parse(cursor).seq,
+            list(subscription.patterns),
+        )
+        stream = Stream(subscription, self._session.windows[ask.sid])
+        self._streams[ask.sid] = stream
+        for pattern in subscription.patterns:
+            self._groups[pattern] += 1
+            ctx.join(SCOPE, pattern)
+        self._pump.ready(stream)
+        return commands
+
+    def _wake(self, sid: str) -> None:
+        stream = self._streams.get(sid)
+        if stream is not None:
+            self._pump.ready(stream)
+
+    def _close(self, sid: str, ctx: ActorContext[ConnectionMessage]) -> None:
+        stream = self._streams.pop(sid)
+        self._pump.forget(stream)
+        stream.close()
+        for pattern in stream.subscription.patterns:
+            self._groups[pattern] -= 1
+            if not self._groups[pattern]:
+                del self._groups[pattern]
+                ctx.leave(SCOPE, pattern)
+
+    def _publish(self, ask: Publish) -> None:
+        """Hand the events over now, in order; answer when all are stored or refused."""
+        assert self._principal is not None
+        events = [_read(raw) for raw in ask.events]
+        submitted = submit(self._bus, events, self._principal, ask.level)
+
+        async def answer() -> None:
+            self._put_results(ask, await results(submitted))
+
+        task = asyncio.get_running_loop().create_task(answer())
+        self._publishing.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _put_results(self, ask: Publish, done: list[Published | Refused]) -> None:
+        for command in self._session.published(ask, done):
+            if isinstance(command, Send):
+                self._pump.put(_encode(command.frame))
+
+
+def _read(raw: msgspec.Raw) -> EventIn | BusError:
+    try:
+        return decode_event(raw)
+    except BusError as error:
+        return error

@@ -1,0 +1,44 @@
+"""The built page: files of one folder, never anything outside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+
+FOLDER = Path(__file__).parent.parent / "web"
+FOREVER = "public, max-age=31536000, immutable"
+ASK_AGAIN = "no-cache"
+NOT_BUILT = "Antiphon is running, but its page has not been built: run `make web`.\n"
+
+
+class Page:
+    """Serves ``/`` and what belongs to it.
+
+    Files under ``assets/`` carry a hash of their content in their names, so browsers
+    may keep them for ever; all others are asked for anew.
+    """
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+
+    async def __call__(self, request: Request) -> Response:
+        name = request.path_params["name"] or "index.html"
+        file = await run_in_threadpool(self._find, name)
+        if file is not None:
+            keep = FOREVER if name.startswith("assets/") else ASK_AGAIN
+            return FileResponse(file, headers={"cache-control": keep})
+        if name == "index.html":
+            return PlainTextResponse(NOT_BUILT, headers={"cache-control": "no-store"})
+        raise HTTPException(404)
+
+    def _find(self, name: str) -> Path | None:
+        try:
+            folder = self._folder.resolve()
+            file = (folder / name).resolve()
+            return file if file.is_relative_to(folder) and file.is_file() else None
+        except (OSError, ValueError):  # a name that no file can have
+            return None

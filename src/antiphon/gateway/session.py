@@ -1,0 +1,347 @@
+"""One WebSocket session as a state machine without I/O: frames and time in, commands out.
+
+It decides everything that the protocol ``bus.v1.json`` says about one connection: the
+handshake, what may be asked and how often, acknowledgements, liveness, the end.
+Performing is ``connection.py``'s: it hands every frame to ``receive`` and the
+time to ``tick``, does what the commands say, and reports back by ``admitted``,
+``denied``, ``opened``, ``refused`` and ``published``. Time is seconds of any clock that
+never goes back.
+
+Promises: docs/semantics/gateway.md. Frames: docs/gateway.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias, TypeVar
+
+import msgspec
+
+from antiphon.errors import BadRequest, BusError, PayloadTooLarge, Unauthorized, cut
+from antiphon.gateway.closing import CloseCode, bye
+from antiphon.gateway.faults import err
+from antiphon.gateway.limits import (
+    FRAME_BYTES,
+    HELLO_S,
+    LIMITS,
+    PING_S,
+    PONG_S,
+    PUBLISH_EVENTS,
+    SUBSCRIPTIONS,
+    WINDOW,
+)
+from antiphon.gateway.window import Window
+from antiphon.messages import (
+    Ack,
+    Hello,
+    Level,
+    Ok,
+    Ping,
+    Pong,
+    Published,
+    Refused,
+    ServerFrame,
+    Sub,
+    Unsub,
+    Welcome,
+)
+
+VERSION = 1
+SID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+class Pub(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag="pub",
+    tag_field="op",
+    forbid_unknown_fields=True,
+):
+    """``messages.Pub``, its events not looked at yet: each is refused on its own."""
+
+    id: int
+    events: list[msgspec.Raw]
+    level: Level = "synced"
+
+
+Incoming: TypeAlias = Hello | Sub | Pub | Ack | Unsub | Pong
+
+F = TypeVar("F")
+
+_decode = msgspec.json.Decoder(Incoming).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write this frame."""
+
+    frame: ServerFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Find out who this is, then call ``admitted`` or ``denied``."""
+
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open a subscription, then call ``opened`` or ``refused``."""
+
+    id: int
+    sid: str
+    patterns: list[str]
+    start: str | int
+    narrow: bool
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the subscription *sid*."""
+
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish these events in order, then call ``published``."""
+
+    id: int
+    events: list[msgspec.Raw]
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The window of *sid* was full and has room again."""
+
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Close the connection with this code, after all that was to be sent."""
+
+    code: CloseCode
+    reason: str
+
+
+Command: TypeAlias = Send | Authenticate | Open | Close | Publish | Resume | End
+
+
+class State(Enum):
+    """Where a session stands; it only moves down this list."""
+
+    GREETING = auto()
+    ASKING = auto()
+    OPEN = auto()
+    ENDED = auto()
+
+
+class Session:
+    """The protocol's side of one connection.
+
+    Args:
+        conn: The connection's name, told in ``welcome``.
+        now: The time it was accepted.
+
+    Attributes:
+        deadline: When to call ``tick``, at the latest. It may move; calling
+            early does no harm.
+    """
+
+    def __init__(self, conn: str, now: float) -> None:
+        self.conn = conn
+        self.state = State.GREETING
+        self.windows: dict[str, Window] = {}
+        self._hello_by = now + HELLO_S
+        self._ping_at = 0.0
+        self._pong_by: float | None = None
+
+    # --- frames ---------------------------------------------------------------------------
+
+    def receive(self, data: str | bytes) -> list[Command]:
+        """Take one frame of the client: text as str, binary as bytes."""
+        if self.state is State.ENDED:
+            return []
+        self._pong_by = None
+        try:
+            frame = _read(data)
+        except BusError as error:
+            return self._refuse(error)
+        if isinstance(frame, Hello):
+            return self._hello(frame)
+        if self.state is not State.OPEN:
+            return self._end(CloseCode.BAD_HELLO, "the first frame must be hello")
+        match frame:
+            case Sub():
+                return self._answer(frame.id, self._sub, frame)
+            case Unsub():
+                return self._answer(frame.id, self._unsub, frame)
+            case Pub():
+                return self._answer(frame.id, self._pub, frame)
+            case Ack():
+                return self._answer(None, self._ack, frame)
+            case Pong():
+                return []
+
+    def _refuse(self, error: BusError) -> list[Command]:
+        if self.state is State.OPEN:
+            return [Send(err(None, error))]
+        return self._end(CloseCode.BAD_HELLO, f"the first frame must be hello: {error}")
+
+    def _answer(
+        self, request: int | None, rule: Callable[[F], list[Command]], frame: F
+    ) -> list[Command]:
+        try:
+            return rule(frame)
+        except BusError as error:
+            return [Send(err(request, error))]
+
+    def _hello(self, frame: Hello) -> list[Command]:
+        if self.state is not State.GREETING:
+            return [Send(err(None, BadRequest("hello comes once, as the first frame")))]
+        if frame.v != VERSION:
+            return self._end(
+                CloseCode.BAD_HELLO, f"version {frame.v} is not spoken here, {VERSION} is"
+            )
+        self.state = State.ASKING
+        return [Authenticate(frame.token)]
+
+    def _sub(self, frame: Sub) -> list[Command]:
+        _check_sid(frame.sid)
+        if frame.sid in self.windows:
+            raise BadRequest(f"sid {frame.sid} is in use on this connection", value=frame.sid)
+        if len(self.windows) >= SUBSCRIPTIONS:
+            raise BadRequest(
+                f"a connection has at most {SUBSCRIPTIONS} subscriptions", limit=SUBSCRIPTIONS
+            )
+        if not 1 <= frame.window <= WINDOW:
+            raise BadRequest(
+                f"window must be from 1 to {WINDOW}, got {frame.window}",
+                value=frame.window,
+                limit=WINDOW,
+            )
+        if frame.after is not None and frame.start is not None:
+            raise BadRequest("a subscription starts by after or by from, not by both")
+        if isinstance(frame.after, str) and frame.after in ("now", "earliest", "last"):
+            raise BadRequest(f"{frame.after} goes into from, after takes a cursor or a seq")
+        start = frame.after if frame.after is not None else frame.start or "now"
+        return [
+            Open(frame.id, frame.sid, frame.patterns, start, frame.narrow, frame.window),
+        ]
+
+    def _unsub(self, frame: Unsub) -> list[Command]:
+        if self.windows.pop(frame.sid, None) is None:
+            raise BadRequest(f"no subscription {cut(frame.sid)}", value=frame.sid)
+        return [Close(frame.sid), Send(Ok(id=frame.id))]
+
+    def _pub(self, frame: Pub) -> list[Command]:
+        if not 1 <= len(frame.events) <= PUBLISH_EVENTS:
+            raise BadRequest(
+                f"a pub takes 1 to {PUBLISH_EVENTS} events, got {len(frame.events)}",
+                limit=PUBLISH_EVENTS,
+            )
+        return [Publish(frame.id, frame.events, frame.level)]
+
+    def _ack(self, frame: Ack) -> list[Command]:
+        window = self.windows.get(frame.sid)
+        if window is None:
+            return []  # it may have crossed an unsub
+        if frame.seq > window.told:
+            raise BadRequest(
+                f"ack of {frame.seq} on {frame.sid}, but only {window.told} was reached",
+                value=frame.seq,
+            )
+        return [Resume(frame.sid)] if window.ack(frame.seq) else []
+
+    # --- what was done about the commands --------------------------------------------------
+
+    def admitted(self, epoch: str, head: int, now: float) -> list[Command]:
+        """The token was good."""
+        self.state = State.OPEN
+        self._ping_at = now + PING_S
+        welcome = Welcome(
+            conn=self.conn, epoch=epoch, head=head, limits=LIMITS, ping_ms=int(PING_S * 1000)
+        )
+        return [Send(welcome)]
+
+    def denied(self, error: Unauthorized) -> list[Command]:
+        """It was not."""
+        return [Send(err(None, error)), *self._end(CloseCode.UNAUTHORIZED, str(error))]
+
+    def opened(self, ask: Open, pos: str | None, upto: int, effective: list[str]) -> list[Command]:
+        """The subscription is there, at *upto*; its window may be used from now on."""
+        window = self.windows[ask.sid] = Window(ask.window)
+        window.tell(upto)
+        return [Send(Ok(id=ask.id, pos=pos, effective=effective))]
+
+    def refused(self, request: int, error: BusError) -> list[Command]:
+        """A request could not be done."""
+        return [Send(err(request, error))]
+
+    def published(self, ask: Publish, results: Sequence[Published | Refused]) -> list[Command]:
+        """Every event of the pub has its result."""
+        if self.state is not State.OPEN:
+            return []
+        return [Send(Ok(id=ask.id, results=list(results)))]
+
+    # --- time -----------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        if self.state is State.OPEN:
+            return self._ping_at if self._pong_by is None else min(self._pong_by, self._ping_at)
+        return self._hello_by
+
+    def tick(self, now: float) -> list[Command]:
+        """Do what is due at *now*."""
+        if self.state is State.ENDED:
+            return []
+        if self.state is not State.OPEN:
+            if now < self._hello_by:
+                return []
+            return self._end(CloseCode.HANDSHAKE_TIMEOUT, f"no hello within {HELLO_S:g} s")
+        if self._pong_by is not None and now >= self._pong_by:
+            return self._end(CloseCode.SILENT, f"no pong within {PONG_S:g} s")
+        if now < self._ping_at:
+            return []
+        self._ping_at = now + PING_S
+        self._pong_by = now + PONG_S
+        return [Send(Ping())]
+
+    def end(self, code: CloseCode, reason: str) -> list[Command]:
+        """End it from this side."""
+        return [] if self.state is State.ENDED else self._end(code, reason)
+
+    def _end(self, code: CloseCode, reason: str) -> list[Command]:
+        self.state = State.ENDED
+        return [Send(bye(code, reason)), End(code, reason)]
+
+
+def _read(data: str | bytes) -> Incoming:
+    if isinstance(data, bytes):
+        raise BadRequest("frames are text, this one is binary")
+    if len(data) > FRAME_BYTES:
+        raise PayloadTooLarge(
+            f"a frame of {len(data)} characters is over the limit of {FRAME_BYTES} bytes",
+            limit=FRAME_BYTES,
+        )
+    try:
+        frame: Incoming = _decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise BadRequest(f"not a frame: {cut(str(error), 160)}", value=data) from None
+    return frame
+
+
+def _check_sid(sid: str) -> None:
+    if not SID.match(sid):
+        raise BadRequest(
+            f"a sid is 1 to 64 of A-Z a-z 0-9 _ -, got {cut(sid)}", value=sid, limit=64
+        )

@@ -1,0 +1,63 @@
+"""SessionsActor: the parent of all connections' actors.
+
+Connections are temporary: the end of one is no failure, and none is restarted, since a
+socket can't be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from antiphon.actors import Actor, ActorContext, ActorRef, Key, Request
+from antiphon.bus import Bus, Principal
+from antiphon.gateway.connection import ConnectionMessage, Transport, WebSocketActor
+
+INBOX = 32
+"""Frames that may wait for a connection's actor; past it, its socket isn't read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(Request[ActorRef[ConnectionMessage]]):
+    """Start the actor of a connection just accepted; answers with its ref.
+
+    Attributes:
+        number: Unique in this process; the actor is named ``cNUMBER``.
+        guest: Who the connection's cookie belongs to.
+    """
+
+    number: int
+    transport: Transport
+    guest: Principal | None
+
+
+SessionsMessage: TypeAlias = Accept
+SESSIONS: Key[SessionsMessage] = Key("gateway/sessions")
+
+
+class SessionsActor(Actor[SessionsMessage]):
+    """Starts an actor for each connection; when it ends, so do they all."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        authenticate: Callable[[str], Principal | None],
+        going: Callable[[], bool],
+    ) -> None:
+        self._bus = bus
+        self._authenticate = authenticate
+        self._going = going
+
+    async def handle(self, msg: SessionsMessage, ctx: ActorContext[SessionsMessage]) -> None:
+        def make() -> WebSocketActor:
+            return WebSocketActor(
+                self._bus,
+                msg.transport,
+                authenticate=self._authenticate,
+                guest=msg.guest,
+                going=self._going,
+            )
+
+        ctx.reply(msg, await ctx.spawn(make, f"c{msg.number}", capacity=INBOX))

@@ -1,0 +1,152 @@
+"""Bodies of the HTTP side that are not events themselves."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from antiphon.messages.event import Event, Published, Refused
+
+
+class PublishReply(msgspec.Struct, frozen=True, kw_only=True):
+    """One result for each event, in the same order."""
+
+    results: list[Published | Refused]
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a query.
+
+    Attributes:
+        cursor: The position after the page, for a subscription or another query.
+        next: Goes into the same query's ``after`` (or ``before``); null at the end.
+    """
+
+    events: list[Event]
+    cursor: str
+    next: str | None
+
+
+class TopicInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One topic, as counted in the log."""
+
+    name: str
+    count: int
+    size_bytes: int
+    first_seq: int
+    last_seq: int
+
+
+class ActorInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One actor, now.
+
+    Attributes:
+        key: Its path in the tree, such as ``log/store``.
+        parent: The path of its supervisor; null for the root.
+        depth, capacity: Messages waiting, and the bound.
+        age_s: Seconds since this generation started.
+        current: The type of the message being handled.
+    """
+
+    key: str
+    parent: str | None
+    state: str
+    generation: int
+    restarts: int
+    depth: int
+    capacity: int
+    processed: int
+    failed: int
+    age_s: float
+    current: str | None = None
+
+
+WorkerState: TypeAlias = Literal["starting", "running", "waiting", "stopping", "ended"]
+Restart: TypeAlias = Literal["never", "on-failure", "always"]
+
+
+class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Start a supervised command.
+
+    Attributes:
+        argv: The program and its arguments; never a shell string.
+        name: A topic token, unique among living workers; absent: a short id.
+        cwd: Absolute folder to start in.
+        env: The whole environment, beside what the server always sets.
+        output: ``all`` keeps every line (a fast command is slowed down);
+            ``tail`` keeps the newest lines and counts the rest.
+        max_output_bytes: Past this much output the rest is folded as by ``tail``.
+    """
+
+    argv: list[str]
+    name: str | None = None
+    cwd: str | None = None
+    env: dict[str, str] | None = None
+    restart: Restart = "never"
+    output: Literal["all", "tail"] = "all"
+    max_output_bytes: int = 64 * 1024 * 1024
+    correlation_id: str | None = None
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One living worker, or one that has just ended.
+
+    Attributes:
+        id: Its topics are ``worker.ID.*``.
+        run: The id of this stay, the correlation id of its events.
+        starts: How often its command was started.
+        exit_code, signal: How the last run of its command ended.
+    """
+
+    id: str
+    run: str
+    argv: list[str]
+    cwd: str
+    state: WorkerState
+    restart: Restart
+    pid: int | None = None
+    starts: int = 0
+    age_s: float = 0.0
+    lines: int = 0
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the server is up, and what its log says."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    head: int
+    epoch: str
+    store: str
+    message: str | None = None
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the page exchanges for a cookie."""
+
+    token: str
+
+
+class Problem(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"first": "from", "last": "to"},
+):
+    """An error, as RFC 9457 has it, with Antiphon's stable ``code``."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    value: str | None = None
+    limit: int | None = None
+    retry_after_ms: int | None = None
+    first: int | None = None
+    last: int | None = None
+    cursor: str | None = None

@@ -1,0 +1,167 @@
+"""Every setting of the server, in one model: its default, its bounds, its unit.
+
+A value comes from a flag, else from the environment (``ANTIPHON_PORT``), else
+from the settings file, else it is the default; ``load`` says which. Where the
+file lies is ``places.py``'s. Imported by ``app`` and ``cli`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from antiphon.errors import StartError, cut
+from antiphon.places import ENV_PREFIX, config_file, default_data, read_config
+
+Source: TypeAlias = Literal["default", "file", "environment", "flag"]
+
+
+def _listed(value: object) -> object:
+    """Take ``a,b`` from the environment for a list."""
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+def _expanded(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str | Path) else value
+
+
+Folder: TypeAlias = Annotated[Path, BeforeValidator(_expanded)]
+Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+
+
+class Settings(BaseSettings):
+    """What a server is started with.
+
+    Raises:
+        ValidationError: A value breaks its bound; ``load`` turns this into one line.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    port: int = Field(7117, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address to listen on, of this machine"
+    )
+    data: Folder = Field(
+        default_factory=default_data, description="folder of the log and its token"
+    )
+    workspace: Folder | None = Field(None, description="folder to watch for file events")
+    ignore: Names = Field((), description="more patterns never watched, as in .gitignore")
+    ready_file: Folder | None = Field(
+        None, description="file to write url, token_file and pid to, once connections are accepted"
+    )
+    open: bool = Field(False, description="open the page in the browser")
+    max_sockets: int = Field(
+        1024, ge=1, description="most WebSockets at once", json_schema_extra={"unit": "sockets"}
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing by itself: ``load`` hands everything in, with its source."""
+        return (init_settings,)
+
+
+class Loaded(NamedTuple):
+    """The settings, and where each came from."""
+
+    settings: Settings
+    sources: dict[str, Source]
+
+
+class Line(NamedTuple):
+    """One setting, for people: ``antiphon config`` prints these."""
+
+    name: str
+    value: Any
+    unit: str | None
+    source: Source
+    about: str
+
+    def __str__(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.name} = {shown(self.value)}{unit} ({self.source})"
+
+
+def load(flags: Mapping[str, Any] | None = None) -> Loaded:
+    """Merge flags, environment, settings file and defaults, in this order of weight.
+
+    Args:
+        flags: By the names of the settings; None means: not given.
+
+    Raises:
+        StartError: A value doesn't fit, named with its source; or the file can't be read.
+    """
+    by_source: dict[Source, dict[str, Any]] = {
+        "file": read_config(config_file()),
+        "environment": EnvSettingsSource(Settings)(),
+        "flag": {name: value for name, value in (flags or {}).items() if value is not None},
+    }
+    merged: dict[str, Any] = {}
+    sources: dict[str, Source] = dict.fromkeys(Settings.model_fields, "default")
+    for source, values in by_source.items():
+        merged.update(values)
+        sources.update(dict.fromkeys(values, source))
+    try:
+        return Loaded(Settings(**merged), sources)
+    except ValidationError as error:
+        raise StartError(_one_line(error, sources)) from error
+
+
+def lines(loaded: Loaded) -> list[Line]:
+    """List every setting with its value, unit and source, in the model's order."""
+    return [
+        Line(
+            name,
+            getattr(loaded.settings, name),
+            _unit(name),
+            loaded.sources[name],
+            field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def shown(value: object) -> str:
+    """Write a setting's value as a person would put it into the file."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _unit(name: str) -> str | None:
+    extra = Settings.model_fields[name].json_schema_extra
+    unit = extra.get("unit") if isinstance(extra, dict) else None
+    return unit if isinstance(unit, str) else None
+
+
+def _one_line(error: ValidationError, sources: Mapping[str, Source]) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    source = sources.get(name, "file")
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {name!r} (from the {source})"
+    why = first["msg"][:1].lower() + first["msg"][1:]
+    return f"setting {name} (from the {source}): {why}, got {cut(first['input'])}"

@@ -1,0 +1,147 @@
+"""The file's format, and how a connection to it is set up.
+
+``events`` is slim on purpose: the whole event is JSON in ``data``, and only what the
+log itself needs has a column. What follows from ``events`` is filled in later, by
+``tend`` or by the next ``open``: ``by_topic`` and the counts in ``topics`` reach up
+to ``meta.indexed``, ``marks`` (ts → seq) stands in place of an index on time.
+
+The head is the larger of ``meta.head`` and the highest seq in ``events``: so it moves
+in the batch's own transaction without a second statement, and whatever lowers the
+highest seq (a trim) writes ``meta.head`` in its own. The same goes for ``recorded``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from antiphon.bus.store import StoreCorrupt
+from antiphon.errors import StartError
+
+SCHEMA = 1
+APPLICATION_ID = 0x416E7470
+"""``Antp``, in the header of every file of ours."""
+BUSY_MS = 5000
+WAL_LIMIT = 64 * 1024 * 1024
+
+TABLES = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE epochs (
+    number INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE, first_seq INTEGER NOT NULL
+);
+CREATE TABLE topics (
+    topic_id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    count INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    first_seq INTEGER NOT NULL DEFAULT 0,
+    last_seq INTEGER NOT NULL DEFAULT 0,
+    trimmed_upto INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    topic_id INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    given_id TEXT,
+    data TEXT NOT NULL
+);
+CREATE UNIQUE INDEX given ON events (topic_id, given_id) WHERE given_id IS NOT NULL;
+CREATE TABLE by_topic (
+    topic_id INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (topic_id, seq)
+) WITHOUT ROWID;
+CREATE TABLE marks (ts INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+INSERT INTO meta VALUES
+    ('schema', {SCHEMA}), ('head', 0), ('recorded', 0), ('indexed', 0), ('clean', 1), ('probe', 0);
+PRAGMA application_id = {APPLICATION_ID};
+"""
+
+HEAD = """
+SELECT max((SELECT value FROM meta WHERE key = 'head'), coalesce(max(seq), 0)) FROM events
+"""
+RECORDED = """
+SELECT max(
+    (SELECT value FROM meta WHERE key = 'recorded'),
+    coalesce((SELECT ts FROM events ORDER BY seq DESC LIMIT 1), 0)
+)
+"""
+
+
+def connect(path: Path) -> apsw.Connection:
+    """Open or create the file for writing, with a schema that this program knows.
+
+    Raises:
+        StartError: The file is somebody else's, or newer, or can't have a WAL.
+        StoreCorrupt: It is damaged.
+        apsw.Error: The disk refuses.
+    """
+    db = apsw.Connection(str(path))
+    try:
+        db.set_busy_timeout(BUSY_MS)
+        if is_empty(db):
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        else:
+            check_format(db, path)
+        set_up(db, path)
+        if is_empty(db):
+            with db:
+                db.execute(TABLES)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_readonly(path: Path) -> apsw.Connection:
+    """Open the file for reading beside the writer."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    db.set_busy_timeout(BUSY_MS)
+    db.execute("PRAGMA temp_store = MEMORY")
+    return db
+
+
+def set_up(db: apsw.Connection, path: Path) -> None:
+    """Make every commit durable. ``fullfsync`` acts on macOS only, where fsync is not enough."""
+    if value(db, "PRAGMA journal_mode = WAL") != "wal":
+        raise StartError(f"cannot open the log {path}: its file system can't hold a WAL")
+    db.execute(
+        "PRAGMA synchronous = FULL;"
+        "PRAGMA fullfsync = ON;"
+        "PRAGMA checkpoint_fullfsync = ON;"
+        "PRAGMA temp_store = MEMORY;"
+        # The writer's own checkpoints: small and often, and so without a long pause.
+        "PRAGMA wal_autocheckpoint = 1000;"
+    )
+    db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}").fetchall()
+
+
+def check_format(db: apsw.Connection, path: Path) -> None:
+    """Refuse a file that is not ours, or of a later format."""
+    if value(db, "PRAGMA application_id") != APPLICATION_ID:
+        raise StartError(f"cannot open the log {path}: the file is another program's database")
+    try:
+        found = value(db, "SELECT value FROM meta WHERE key = 'schema'")
+    except apsw.SQLError as error:
+        raise StoreCorrupt(f"{path}: no schema version: {error}") from error
+    if found is None or found > SCHEMA:
+        raise StartError(
+            f"cannot open the log {path}: it has schema version {found},"
+            f" and this program knows {SCHEMA}; a newer Antiphon wrote it"
+        )
+
+
+def is_empty(db: apsw.Connection) -> bool:
+    """Whether nothing was created in the file yet."""
+    return not rows(db, "SELECT 1 FROM sqlite_schema LIMIT 1")
+
+
+def value(db: apsw.Connection, sql: str, bindings: Any = None) -> Any:
+    """The first column of the first row, or None."""
+    found = rows(db, sql, bindings)
+    return found[0][0] if found else None
+
+
+def rows(db: apsw.Connection, sql: str, bindings: Any = None) -> list[Any]:
+    """Every row, so that no statement stays open."""
+    return db.execute(sql, bindings).fetchall()

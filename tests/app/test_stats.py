@@ -1,0 +1,50 @@
+"""The tree is sampled while somebody looks, and the system's news become events."""
+
+from __future__ import annotations
+
+import asyncio
+
+from antiphon.actors import Child, Supervisor
+from antiphon.app.core import core
+from antiphon.app.observing import PER_SECOND, Observing
+from antiphon.app.stats import STATS, TOPIC, StatsActor
+from antiphon.bus import BUS
+from antiphon.stores import MemoryEventStore
+
+
+async def test_a_sample_comes_each_second_to_whoever_is_subscribed() -> None:
+    async with core(MemoryEventStore()) as running:
+        await running.system.supervise(
+            Supervisor([Child(STATS, lambda: StatsActor(running.bus))]), name="services"
+        )
+        async with running.bus.events(TOPIC) as events:
+            event = await asyncio.wait_for(anext(events), 10)
+        keys = [actor["key"] for actor in event.payload["actors"]]
+        assert {"root", "log", "log/store", "log/bus", "services/stats"} <= set(keys)
+        assert event.seq is None
+
+
+async def test_a_kill_and_its_restart_are_told_as_events() -> None:
+    observing = Observing()
+    async with core(MemoryEventStore(), observer=observing) as running:
+        observing.attach(running.bus)
+        async with running.bus.events("_sys.actors.log.bus.*", start="earliest") as events:
+            assert (await asyncio.wait_for(anext(events), 10)).topic.endswith("started")
+            running.system.ref(BUS).kill("a test")
+            told = [(await asyncio.wait_for(anext(events), 10)) for _ in range(2)]
+        assert [event.topic.rsplit(".")[-1] for event in told] == ["restarted", "started"]
+        assert "a test" in told[0].payload["reason"]
+        assert told[1].payload["generation"] == 2
+
+
+async def test_a_storm_of_news_is_folded_with_a_count() -> None:
+    observing = Observing()
+    async with core(MemoryEventStore()) as running:
+        observing.attach(running.bus)
+        ref = running.system.ref(BUS)
+        for generation in range(50):
+            observing.started(ref, generation)
+        async with running.bus.events("_sys.actors.*", start="earliest") as events:
+            seen = [(await asyncio.wait_for(anext(events), 10)) for _ in range(PER_SECOND)]
+        assert len(seen) == PER_SECOND
+        assert observing._windows["log/bus"].folded == 50 - PER_SECOND

@@ -1,0 +1,66 @@
+"""What audiences see of a batch, and which batches keep their events as objects."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from antiphon.bus.access import SYSTEM, Access
+from antiphon.bus.batch import Audience, Batch, Shelf
+from antiphon.messages import Event
+
+
+def batch(*topics: str, shelf: Shelf | None = None) -> Batch:
+    data = [
+        msgspec.json.encode(
+            Event(
+                seq=n,
+                id=str(n),
+                topic=topic,
+                type="custom.event",
+                source="/x",
+                principal="system",
+                time=datetime(2026, 1, 1, tzinfo=UTC),
+                payload=n,
+            )
+        )
+        for n, topic in enumerate(topics, 1)
+    ]
+    return Batch(
+        after=0,
+        upto=len(topics),
+        seqs=range(1, len(topics) + 1),
+        topics=list(topics),
+        data=data,
+        shelf=shelf,
+    )
+
+
+def test_an_audience_sees_what_matches_and_is_allowed() -> None:
+    access = Access(sub=("a.*",), deny=("a.secret",))
+    audience = Audience(("a.*", "b.*"), access)
+    view = batch("a.x", "b.x", "a.secret", "a.y").view(audience)
+    assert view is not None
+    assert [event.topic for event in view.events] == ["a.x", "a.y"]
+    assert list(view.seqs) == [1, 4]
+    assert batch("b.x", "c.x").view(audience) is None
+
+
+def test_joined_bytes_are_made_once_for_all() -> None:
+    audience = Audience(("*",), SYSTEM.access)
+    view = batch("a.x", "b.x").view(audience)
+    assert view is not None
+    assert view.joined(0, 2) is view.joined(0, 2)
+    assert msgspec.json.decode(b"[" + view.joined(0, 2) + b"]", type=list[Event]) == view.events
+
+
+def test_only_the_newest_batches_keep_their_events_as_objects() -> None:
+    """What falls off the shelf is decoded again when somebody asks."""
+    shelf = Shelf(max_bytes=1)
+    first, second = batch("a.x", shelf=shelf), batch("a.y", shelf=shelf)
+    audience = Audience(("a.x",), SYSTEM.access)
+    view = first.view(audience)
+    assert view is not None
+    before = view.events[0]
+    assert second.events[0].topic == "a.y"
+    assert view.events[0] == before
+    assert view.events[0] is not before

@@ -1,0 +1,363 @@
+"""Publishing, subscribing and asking, end to end on each store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from antiphon.actors import Actor, ActorContext, Child, DeadLetterReason, Key, Notice, Supervisor
+from antiphon.app import Core, core
+from antiphon.bus import (
+    Access,
+    EventStore,
+    Live,
+    Principal,
+    publish_event,
+    subscribe,
+    unsubscribe,
+)
+from antiphon.bus.event_bus import SCOPE
+from antiphon.errors import (
+    BadRequest,
+    Forbidden,
+    IdConflict,
+    InvalidPattern,
+    InvalidPayload,
+    InvalidTopic,
+    PayloadTooLarge,
+    SubscriptionReset,
+)
+from antiphon.messages import Event
+
+from .conftest import until
+
+
+class Reader(Actor[str]):
+    """Keeps what it sees; raises on the payload "crash"; "wait" holds it until told."""
+
+    def __init__(self, running: Core, seen: list[Any], *patterns: str, start: str = "now") -> None:
+        self.running = running
+        self.seen = seen
+        self.patterns = patterns
+        self.start = start
+
+    async def pre_start(self, ctx: ActorContext[str]) -> None:
+        await subscribe(self.running.bus, ctx.myself, *self.patterns, start=self.start)
+
+    async def handle(self, msg: str, ctx: ActorContext[str]) -> None:
+        self.seen.append(msg)
+
+    async def handle_notice(self, notice: Notice, ctx: ActorContext[str]) -> None:
+        if not isinstance(notice, Live):
+            self.seen.append(notice)
+
+    async def handle_event(self, event: Event, ctx: ActorContext[str]) -> None:
+        if event.payload == "crash":
+            raise RuntimeError("as the event says")
+        self.seen.append(event.payload)
+
+
+async def publish(running: Core, topic: str, *payloads: Any) -> list[int]:
+    futures = [publish_event(running.bus, topic, payload) for payload in payloads]
+    return [(await future).seq or 0 for future in futures]
+
+
+async def test_a_publish_is_answered_with_the_next_seq_and_read_back_as_it_was(
+    running: Core,
+) -> None:
+    first = await publish_event(running.bus, "a.b", {"n": 1}, key="k", headers={"h": "v"})
+    second = await publish_event(running.bus, "a.b", [1, 2.5, None, "é", True])
+    assert (first.seq, second.seq) == (1, 2)
+    assert first.level == "synced"
+    page = await running.bus.query()
+    [one, two] = [msgspec.json.decode(data, type=Event) for data in page.data]
+    assert (one.payload, one.key, one.headers) == ({"n": 1}, "k", {"h": "v"})
+    assert two.payload == [1, 2.5, None, "é", True]
+    assert one.principal == "system"
+    assert one.recorded is not None
+    assert one.seq == 1
+
+
+async def test_an_event_is_fixed_when_it_is_published(running: Core) -> None:
+    """What the publisher changes afterwards changes nothing."""
+    payload = {"n": 1}
+    events = running.bus.events("a.b")
+    future = publish_event(running.bus, "a.b", payload)
+    payload["n"] = 2
+    await future
+    assert (await anext(events)).payload == {"n": 1}
+    events.close()
+
+
+async def test_level_none_answers_before_the_event_has_a_seq(running: Core) -> None:
+    answer = await publish_event(running.bus, "a.b", 1, level="none")
+    assert answer.seq is None
+    assert answer.level == "none"
+    await until(lambda: running.bus.head == 1)
+
+
+@pytest.mark.parametrize(
+    "topic", ["", "a..b", ".a", "a.", "*.x", "a b", "a\0", "é", "a." * 16 + "a", [], None]
+)
+async def test_a_malformed_topic_is_refused_at_once(running: Core, topic: Any) -> None:
+    with pytest.raises(InvalidTopic):
+        publish_event(running.bus, topic, 1)
+    assert running.bus.head == 0
+
+
+@pytest.mark.parametrize(
+    "payload", [float("nan"), float("inf"), 2**53, b"bytes", {1: 2}, "\ud800", {"a": object()}]
+)
+async def test_what_is_not_json_is_refused_at_once(running: Core, payload: Any) -> None:
+    with pytest.raises(InvalidPayload):
+        publish_event(running.bus, "a.b", payload)
+    assert running.bus.head == 0
+
+
+async def test_an_event_over_the_limit_is_refused(running: Core) -> None:
+    with pytest.raises(PayloadTooLarge):
+        publish_event(running.bus, "a.b", "x" * 300_000)
+
+
+async def test_reserved_topics_are_closed_to_tokens(running: Core) -> None:
+    ann = Principal("ann", Access(pub=("*",), sub=("*",)))
+    with pytest.raises(Forbidden):
+        publish_event(running.bus, "_sys.actors", 1, principal=ann)
+
+
+async def test_a_repeated_id_gets_the_first_seq_and_other_content_a_conflict(
+    running: Core,
+) -> None:
+    first = await publish_event(running.bus, "a.b", 1, id="x")
+    await publish_event(running.bus, "a.b", 1)
+    again = await publish_event(running.bus, "a.b", 1, id="x")
+    assert (again.seq, again.duplicate) == (first.seq, True)
+    with pytest.raises(IdConflict):
+        await publish_event(running.bus, "a.b", 2, id="x")
+    other = await publish_event(running.bus, "a.c", 2, id="x")
+    assert not other.duplicate
+    assert running.bus.head == 3
+
+
+async def test_an_actor_handles_each_matching_event_once_in_order(running: Core) -> None:
+    seen: list[Any] = []
+    await running.system.spawn(lambda: Reader(running, seen, "a.*"))
+    for n in range(300):
+        publish_event(running.bus, "a.b" if n % 3 else "b.c", n)
+    await until(lambda: len(seen) == 200)
+    assert seen == [n for n in range(300) if n % 3]
+
+
+async def test_overlapping_patterns_deliver_once(running: Core) -> None:
+    seen: list[Any] = []
+    await running.system.spawn(lambda: Reader(running, seen, "a.*", "a.b", "*"))
+    await publish(running, "a.b", 1, 2)
+    await until(lambda: len(seen) == 2)
+    await publish(running, "a.c", 3)
+    await until(lambda: len(seen) == 3)
+    assert seen == [1, 2, 3]
+
+
+async def test_a_late_reader_gets_history_then_live_without_a_seam(running: Core) -> None:
+    await publish(running, "a.b", *range(1200))
+    seen: list[Any] = []
+    await running.system.spawn(lambda: Reader(running, seen, "a.b", start="earliest"))
+    await publish(running, "a.b", *range(1200, 1300))
+    await until(lambda: len(seen) >= 1300)
+    assert seen == list(range(1300))
+
+
+async def test_after_a_crash_the_next_generation_goes_on_after_the_crashing_event(
+    running: Core,
+) -> None:
+    """The event whose handler raised becomes a dead letter; none is lost, none comes twice."""
+    seen: list[Any] = []
+    key: Key[str] = Key("readers/one")
+    await running.system.supervise(
+        Supervisor([Child(key, lambda: Reader(running, seen, "a.b"))]), name="readers"
+    )
+    await publish(running, "a.b", 1, "crash", 2, 3)
+    await until(lambda: len(seen) == 3)
+    assert seen == [1, 2, 3]
+    letters = [
+        letter for letter in running.system.dead_letters if letter.reason is DeadLetterReason.FAILED
+    ]
+    assert [letter.message.payload for letter in letters] == ["crash"]
+    assert letters[0].message.seq == 2
+
+
+async def test_a_subscriber_is_in_the_groups_of_its_patterns_until_it_ends(
+    running: Core,
+) -> None:
+    seen: list[Any] = []
+    ref = await running.system.spawn(lambda: Reader(running, seen, "a.*", "b.c"))
+    groups = running.system.groups
+    assert list(groups.members(SCOPE, "a.*")) == [ref]
+    assert list(groups.members(SCOPE, "b.c")) == [ref]
+    ref.stop()
+    await ref.wait()
+    assert list(groups.members(SCOPE, "a.*")) == []
+    assert running.log.subscriptions == 0
+
+
+async def test_unsubscribe_ends_delivery_and_membership(running: Core) -> None:
+    seen: list[Any] = []
+    ref = await running.system.spawn(lambda: Reader(running, seen, "a.*"))
+    assert await unsubscribe(running.bus, ref, "a.*")
+    assert not await unsubscribe(running.bus, ref, "a.*")
+    await publish(running, "a.b", 1)
+    ref.cast("later")
+    await until(lambda: bool(seen))
+    assert seen == ["later"]
+    assert list(running.system.groups.members(SCOPE, "a.*")) == []
+
+
+async def test_a_sid_in_use_for_other_patterns_is_refused(running: Core) -> None:
+    seen: list[Any] = []
+    ref = await running.system.spawn(lambda: Reader(running, seen, "a.*"))
+    await running.bus.subscribe(ref, "b.*", sid="mine")
+    assert await running.bus.subscribe(ref, "b.*", sid="mine") == "mine"
+    with pytest.raises(BadRequest):
+        await running.bus.subscribe(ref, "c.*", sid="mine")
+
+
+async def test_access_hides_topics_from_subscriptions_queries_and_lists(running: Core) -> None:
+    ann = Principal("ann", Access(pub=("a.*",), sub=("a.*",), deny=("a.secret",)))
+    await publish(running, "a.b", 1)
+    await publish(running, "a.secret", 2)
+    await publish(running, "b.c", 3)
+    page = await running.bus.query(principal=ann)
+    assert len(page.data) == 1
+    assert [info.name for info in running.bus.topics(principal=ann)] == ["a.b"]
+    assert await running.bus.get(2, principal=ann) is None
+    events = running.bus.events("a.*", start="earliest", principal=ann)
+    assert (await anext(events)).payload == 1
+    await publish(running, "a.secret", 4)
+    await publish(running, "a.b", 5)
+    assert (await anext(events)).payload == 5
+    events.close()
+    with pytest.raises(Forbidden):
+        running.bus.events("b.*", principal=ann)
+
+
+@pytest.mark.parametrize("pattern", ["", "**", ">", "a.#", "wor*er", "a..b", "é"])
+async def test_a_malformed_pattern_is_refused(running: Core, pattern: str) -> None:
+    with pytest.raises(InvalidPattern):
+        running.bus.events(pattern)
+
+
+async def test_ephemeral_events_reach_whoever_is_at_the_head_and_are_not_kept(
+    running: Core,
+) -> None:
+    events = running.bus.events("room.typing")
+    waiting = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    answer = await publish_event(running.bus, "room.typing", "ann")
+    assert answer.seq is None
+    event = await waiting
+    assert (event.payload, event.seq) == ("ann", None)
+    assert running.bus.head == 0
+    events.close()
+
+
+async def test_start_last_gives_the_newest_of_each_topic_then_live(running: Core) -> None:
+    await publish(running, "a.b", 1, 2)
+    await publish(running, "a.c", 3, 4)
+    events = running.bus.events("a.*", start="last")
+    got = [(await anext(events)).payload, (await anext(events)).payload]
+    await publish(running, "a.b", 5)
+    got.append((await anext(events)).payload)
+    assert got == [2, 4, 5]
+    events.close()
+
+
+async def test_a_query_pages_both_ways_to_the_end(running: Core) -> None:
+    await publish(running, "a.b", *range(25))
+    up: list[bytes] = []
+    after: str | None = None
+    while True:
+        page = await running.bus.query(after=after, limit=10)
+        up += page.data
+        after = page.next
+        if after is None:
+            break
+    down: list[bytes] = []
+    before: str | None = None
+    while True:
+        page = await running.bus.query(order="desc", before=before, limit=10)
+        down += page.data
+        before = page.next
+        if before is None:
+            break
+    assert len(up) == 25
+    assert down == up[::-1]
+
+
+async def test_a_cursor_outlives_a_restart_and_one_of_another_log_is_reset(
+    new_store: Callable[[], EventStore],
+) -> None:
+    async with core(new_store()) as running:
+        await publish(running, "a.b", 1, 2, 3)
+        cursor = running.bus.cursor(2)
+    async with core(new_store()) as running:
+        assert running.bus.epoch != cursor.split(".")[0]
+        events = running.bus.events("a.b", start=cursor)
+        assert (await anext(events)).payload == 3
+        [seq] = await publish(running, "a.b", 4)
+        assert seq == 4
+        assert (await anext(events)).payload == 4
+        events.close()
+        other = running.bus.events("a.b", start="ffffffffffff.2")
+        with pytest.raises(SubscriptionReset):
+            await anext(other)
+        assert (await anext(other)).payload == 1
+        other.close()
+
+
+async def test_a_trimmed_topic_gives_exactly_one_gap_to_a_reader_that_matches_it(
+    running: Core,
+) -> None:
+    await publish(running, "a.b", *range(5))
+    await publish(running, "a.c", *range(5))
+    cursor = running.bus.cursor(0)
+    assert await running.log.trim("a.b", 3) == 3
+    seen: list[Any] = []
+    matching = running.bus.open_subscription(["a.b"], start=cursor, on_ready=lambda: None)
+    other = running.bus.open_subscription(["a.c"], start=cursor, on_ready=lambda: None)
+
+    async def drain(subscription: Any, wanted: int) -> list[Any]:
+        got: list[Any] = []
+        async with asyncio.timeout(10):
+            while sum(isinstance(item, int) for item in got) < wanted:
+                taken = subscription.take()
+                if taken is None:
+                    await asyncio.sleep(0.001)
+                elif hasattr(taken, "events"):
+                    got += [event.payload for event in taken.events]
+                elif not isinstance(taken, Live):
+                    got.append((taken.first, taken.last))
+        return got
+
+    running.log.ring.restart(running.log.head)  # as after a restart: all of it is read from disk
+    seen = await drain(matching, 2)
+    assert seen == [(1, 3), 3, 4]
+    assert await drain(other, 5) == [0, 1, 2, 3, 4]
+    matching.close()
+    other.close()
+
+
+@pytest.mark.parametrize("count", [1, 255, 2000])
+async def test_a_publisher_is_answered_when_subscribers_had_their_turns(
+    running: Core, count: int
+) -> None:
+    """So a publisher at full rate can't leave awake subscribers ever further behind."""
+    seen: list[Any] = []
+    await running.system.spawn(lambda: Reader(running, seen, "a.b"))
+    for round_ in range(1, 6):
+        futures = [publish_event(running.bus, "a.b", n) for n in range(count)]
+        await futures[-1]
+        assert len(seen) >= round_ * count - 256

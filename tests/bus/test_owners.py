@@ -1,0 +1,142 @@
+"""The owners may die at any time: nothing acknowledged is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from antiphon.app import Core, core
+from antiphon.bus import BUS, STORE, EventStore, publish_event
+from antiphon.bus.store import Row, StoreUnavailable
+from antiphon.errors import StorageUnavailable
+from antiphon.stores import MemoryEventStore
+
+from .conftest import until
+
+
+async def _load(running: Core, count: int, then: Callable[[int], None]) -> list[int]:
+    """Publish *count* events with ids, calling *then* on the way; the seqs, in order."""
+    futures = []
+    for n in range(count):
+        futures.append(publish_event(running.bus, "a.b", n, id=str(n)))
+        then(n)
+        if n % 50 == 0:
+            await asyncio.sleep(0)
+    return [(await asyncio.wait_for(future, 20)).seq or 0 for future in futures]
+
+
+@pytest.mark.parametrize("key", [STORE, BUS])
+async def test_killing_an_owner_under_load_loses_and_doubles_nothing(
+    running: Core, key: Any
+) -> None:
+    seen: list[int] = []
+    events = running.bus.events("a.b")
+
+    async def read() -> None:
+        async for event in events:
+            seen.append(event.payload)  # noqa: PERF401 - seen while it goes on
+
+    reader = asyncio.ensure_future(read())
+    ref = running.system.ref(key)
+
+    def kill(n: int) -> None:
+        if n in (300, 1500):
+            ref.kill()
+
+    seqs = await _load(running, 2000, kill)
+    assert seqs == sorted(set(seqs))
+    await until(lambda: len(seen) == 2000)
+    assert seen == list(range(2000))
+    events.close()
+    await reader
+
+
+async def test_after_the_store_died_the_same_writer_goes_on(running: Core) -> None:
+    store = running.system.ref(STORE)
+    thread = running.log.writer._thread
+    store.kill()
+    await store.wait_generation()
+    answer = await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)
+    assert answer.seq == 1
+    assert running.log.writer._thread is thread
+
+
+async def test_closing_stores_what_waits_and_answers_everybody(
+    new_store: Callable[[], EventStore],
+) -> None:
+    async with core(new_store()) as running:
+        futures = [publish_event(running.bus, "a.b", n) for n in range(500)]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    stored = [a.seq for a in answers if not isinstance(a, BaseException)]
+    async with core(new_store()) as running:
+        assert running.bus.head == len(stored) == 500
+
+
+class Faulty(MemoryEventStore):
+    """A store whose disk fails when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+        self.lose_answer = 0
+        self.bug = False
+
+    def append(self, rows: Sequence[Row], recorded_us: int) -> None:
+        if self.bug:
+            self.bug = False
+            raise RuntimeError("a bug")
+        if self.full:
+            raise StoreUnavailable("database or disk is full")
+        if self.lose_answer and rows:
+            self.lose_answer -= 1
+            if self.lose_answer % 2:
+                super().append(rows, recorded_us)
+            raise StoreUnavailable("the answer to COMMIT was lost", unknown=True)
+        super().append(rows, recorded_us)
+
+
+async def test_a_full_disk_refuses_publishes_and_recovers_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antiphon.bus.writer.PROBE_S", (0.01,))
+    store = Faulty()
+    async with core(store) as running:
+        await publish_event(running.bus, "a.b", 1)
+        store.full = True
+        with pytest.raises(StorageUnavailable) as refused:
+            await publish_event(running.bus, "a.b", 2)
+        assert refused.value.retry_after_ms > 0
+        assert running.bus.status.state == "unavailable"
+        assert "full" in (running.bus.status.message or "")
+        assert len((await running.bus.query()).data) == 1
+        store.full = False
+        await until(lambda: running.bus.status.state == "ok")
+        assert (await publish_event(running.bus, "a.b", 2)).seq == 2
+
+
+async def test_an_unknown_commit_is_settled_by_the_head_on_disk() -> None:
+    """Whether it was stored or not: one event, one seq, one answer."""
+    store = Faulty()
+    async with core(store) as running:
+        events = running.bus.events("a.b")
+        for n in range(4):
+            store.lose_answer = 2 if n % 2 else 1
+            answer = await asyncio.wait_for(publish_event(running.bus, "a.b", n), 10)
+            assert answer.seq == n + 1
+            store.lose_answer = 0
+        assert [(await anext(events)).payload for _ in range(4)] == [0, 1, 2, 3]
+        assert len((await running.bus.query()).data) == 4
+        events.close()
+
+
+async def test_a_bug_in_the_writer_restarts_its_owner_and_the_batch_is_kept() -> None:
+    store = Faulty()
+    async with core(store) as running:
+        store.bug = True
+        answer = await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)
+        assert answer.seq == 1
+        [info] = [i for i in running.system.actors() if i.key == "log/store"]
+        assert info.restarts == 1

@@ -1,0 +1,43 @@
+"""Finding the runnable programs in Markdown: fences that begin with three backticks, python run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_FENCE = re.compile(
+    r"^(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.M | re.S
+)
+
+
+class Block(NamedTuple):
+    """A program in a page.
+
+    Attributes:
+        line: Of its first line, from 1.
+        output: What the page says it prints; None if it doesn't say.
+    """
+
+    line: int
+    code: str
+    output: str | None
+
+
+def runnable(text: str) -> Iterator[Block]:
+    """Find each ``python run`` fence, with the ``text output`` fence that follows it."""
+    fences = list(_FENCE.finditer(text))
+    for at, fence in enumerate(fences):
+        if fence["info"].split() != ["python", "run"]:
+            continue
+        following = fences[at + 1] if at + 1 < len(fences) else None
+        says = following is not None and following["info"].split() == ["text", "output"]
+        line = text.count("\n", 0, fence.start("body")) + 1
+        yield Block(line, fence["body"], following["body"] if says and following else None)
+
+
+def pages(root: Path) -> Iterator[Path]:
+    """List the pages whose programs run: the README and all of ``docs``."""
+    yield from (page for page in [root / "README.md"] if page.exists())
+    yield from sorted((root / "docs").rglob("*.md"))

@@ -1,0 +1,59 @@
+"""Programs in the README, in docs and in examples run as they stand."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.docs.blocks import Block, pages, runnable
+
+ROOT = Path(__file__).parents[2]
+WITHIN_S = 50.0
+
+
+def run(path: Path, folder: Path) -> str:
+    """Run a program in *folder*, where its data goes too; give what it printed."""
+    env = {**os.environ, "ANTIPHON_DATA": str(folder / "data"), "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PROGRAMS = [
+    pytest.param(block, id=f"{page.relative_to(ROOT)}:{block.line}")
+    for page in pages(ROOT)
+    for block in runnable(page.read_text("utf-8"))
+]
+EXAMPLES = [pytest.param(path, id=path.name) for path in sorted((ROOT / "examples").glob("*.py"))]
+
+
+@pytest.mark.parametrize("block", PROGRAMS)
+def test_a_program_in_a_page_runs_and_prints_what_the_page_says(
+    block: Block, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(block.code, "utf-8")
+    printed = run(program, tmp_path)
+    if block.output is not None:
+        assert printed == block.output
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
+def test_an_example_has_a_docstring_and_a_main_and_runs(path: Path, tmp_path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    assert any(isinstance(node, functions) and node.name == "main" for node in tree.body)
+    assert ast.get_docstring(tree), "an example says what it shows"
+    run(path, tmp_path)

@@ -1,0 +1,436 @@
+"""Every route over a real socket, and every refusal by its documented code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.errors import Overloaded, StorageUnavailable
+from antiphon.gateway.limits import BODY_BYTES
+
+Until = Callable[[Callable[[], bool]], Any]
+
+
+def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """Check that *answer* is that problem."""
+    assert answer.headers["content-type"] == "application/problem+json", answer
+    body: dict[str, Any] = answer.json()
+    assert (answer.status, body["status"], body["code"]) == (status, status, code), body
+    assert body["type"] == f"urn:antiphon:problem:{code}"
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+# --- publishing ---------------------------------------------------------------------------
+
+
+async def test_one_event_is_published_and_read_back(desk: Any) -> None:
+    answer = await desk.post("/v1/events", {"topic": "a.b", "payload": {"n": 1}})
+    assert answer.status == 200
+    (result,) = answer.json()["results"]
+    assert result["seq"] == 1
+    assert result["cursor"].endswith(".1")
+    event = await desk.get("/v1/events/1")
+    assert (event["topic"], event["payload"], event["principal"]) == ("a.b", {"n": 1}, "admin")
+    assert event["id"] == result["id"]
+
+
+async def test_a_list_has_one_result_for_each_and_is_no_transaction(desk: Any) -> None:
+    answer = await desk.post(
+        "/v1/events",
+        [
+            {"topic": "a.b"},
+            {"topic": "a..b", "id": "mine"},
+            {"topic": "_sys.x"},
+            {"topic": "a.b", "colour": 1},
+            7,
+            {"topic": "a.b", "payload": 2**53},
+            {"topic": "a.c"},
+        ],
+    )
+    assert answer.status == 200
+    results = answer.json()["results"]
+    assert [r.get("seq") for r in results] == [1, None, None, None, None, None, 2]
+    codes = [r["error"]["code"] for r in results[1:6]]
+    assert codes == ["invalid_topic", "forbidden", "bad_request", "bad_request", "invalid_payload"]
+    assert results[1]["id"] == "mine"
+
+
+async def test_the_same_id_twice_is_a_duplicate_and_with_other_content_a_conflict(
+    desk: Any,
+) -> None:
+    event = {"topic": "a.b", "id": "one", "payload": 1}
+    first = (await desk.post("/v1/events", event)).json()["results"][0]
+    again = (await desk.post("/v1/events", event)).json()["results"][0]
+    assert "duplicate" not in first
+    assert (again["seq"], again["duplicate"]) == (first["seq"], True)
+    other = await desk.post("/v1/events", {**event, "payload": 2})
+    problem(other, 409, "id_conflict")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("", 400, "invalid_payload"),
+        ("nonsense", 400, "invalid_payload"),
+        ('{"topic":"a"', 400, "invalid_payload"),
+        (b'{"topic":"\xff"}', 400, "invalid_payload"),
+        ("{}", 400, "bad_request"),
+        ("7", 400, "bad_request"),
+        ("[]", 400, "bad_request"),
+        ('{"topic":"a b"}', 400, "invalid_topic"),
+        ('{"topic":""}', 400, "invalid_topic"),
+        ('{"topic":"*.x"}', 400, "invalid_topic"),
+        ('{"topic":"a\\u0000"}', 400, "invalid_topic"),
+        ('{"topic":"é"}', 400, "invalid_topic"),
+        ('{"topic":"' + ".".join("a" * 17) + '"}', 400, "invalid_topic"),
+        ('{"topic":"' + "a" * 5000 + '"}', 400, "invalid_topic"),
+        ('{"topic":"_sys.audit.x"}', 403, "forbidden"),
+        ('{"topic":"a","payload":NaN}', 400, "invalid_payload"),
+        ('{"topic":"a","payload":Infinity}', 400, "invalid_payload"),
+        ('{"topic":"a","payload":1e400}', 400, "invalid_payload"),
+        ('{"topic":"a","payload":' + "9" * 5000 + "}", 400, "invalid_payload"),
+        ('{"topic":"a","payload":' + "[" * 100_000 + "]" * 100_000 + "}", 400, "invalid_payload"),
+        ('{"topic":"a","payload":"\\ud800"}', 400, "invalid_payload"),
+        ('{"topic":"a","payload":"' + "x" * 300_000 + '"}', 413, "payload_too_large"),
+        ('{"topic":"a","type":"x\\n"}', 400, "invalid_payload"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+async def test_a_bad_event_is_refused_by_its_code_and_leaves_the_log_clean(
+    desk: Any, body: str | bytes, status: int, code: str
+) -> None:
+    problem(await desk.ask("POST", "/v1/events", body), status, code)
+    assert desk.bus.head == 0
+
+
+async def test_a_body_over_four_mebibytes_is_answered_not_cut_off(desk: Any) -> None:
+    answer = await desk.ask("POST", "/v1/events", b'"' + b"x" * 10_000_000 + b'"')
+    assert problem(answer, 413, "payload_too_large")["limit"] == BODY_BYTES
+
+
+async def test_a_list_has_at_most_a_thousand_events(desk: Any) -> None:
+    answer = await desk.post("/v1/events", [{"topic": "a"}] * 1001)
+    assert problem(answer, 400, "bad_request")["limit"] == 1000
+    answer = await desk.post("/v1/events", [{"topic": "a"}] * 1000, headers={})
+    assert len(answer.json()["results"]) == 1000
+
+
+async def test_only_json_is_taken(desk: Any) -> None:
+    for kind in ("", "text/plain", "application/x-www-form-urlencoded"):
+        answer = await desk.ask("POST", "/v1/events", '{"topic":"a"}', {"Content-Type": kind})
+        problem(answer, 400, "bad_request")
+    with_charset = {"Content-Type": "application/json; charset=utf-8"}
+    assert (await desk.ask("POST", "/v1/events", '{"topic":"a"}', with_charset)).status == 200
+
+
+async def test_a_level_is_one_of_three(desk: Any) -> None:
+    answer = await desk.post("/v1/events?level=none", {"topic": "a"})
+    assert answer.json()["results"][0]["seq"] is None
+    problem(await desk.post("/v1/events?level=maybe", {"topic": "a"}), 400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "wait"),
+    [
+        (Overloaded("16384 events wait", retry_after_ms=200, limit=16384), 429, "1"),
+        (StorageUnavailable("no space left", retry_after_ms=2500), 503, "3"),
+    ],
+    ids=["overloaded", "storage_unavailable"],
+)
+async def test_a_log_that_takes_nothing_now_says_when_to_come_back(
+    desk: Any, monkeypatch: pytest.MonkeyPatch, refusal: Any, status: int, wait: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(desk.bus.log, "put", refuse)
+    answer = await desk.post("/v1/events", {"topic": "a"})
+    body = problem(answer, status, refusal.code)
+    assert answer.headers["retry-after"] == wait
+    assert body["retry_after_ms"] == refusal.retry_after_ms
+    listed = await desk.post("/v1/events", [{"topic": "a", "id": "x"}])
+    (result,) = listed.json()["results"]
+    assert (listed.status, result["id"], result["error"]["code"]) == (200, "x", refusal.code)
+
+
+# --- asking -------------------------------------------------------------------------------
+
+
+async def test_pages_follow_each_other_both_ways_without_gap_or_overlap(desk: Any) -> None:
+    await desk.post("/v1/events", [{"topic": "a.b", "payload": n} for n in range(25)])
+
+    async def walk(query: str, follow: str) -> list[int]:
+        seqs: list[int] = []
+        page = await desk.get(f"/v1/events?{query}")
+        while True:
+            seqs += [event["seq"] for event in page["events"]]
+            if page["next"] is None:
+                return seqs
+            page = await desk.get(f"/v1/events?{query}&{follow}={page['next']}")
+
+    assert await walk("limit=10", "after") == list(range(1, 26))
+    assert await walk("limit=10&order=desc", "before") == list(range(25, 0, -1))
+
+
+async def test_a_page_tells_where_to_go_on_from(desk: Any) -> None:
+    await desk.post("/v1/events", [{"topic": "a.b"}, {"topic": "c.d"}, {"topic": "a.b"}])
+    page = await desk.get("/v1/events?pattern=c.*&pattern=x")
+    assert [event["topic"] for event in page["events"]] == ["c.d"]
+    assert page["cursor"].endswith(".3")
+    assert (await desk.get(f"/v1/events?after={page['cursor']}"))["events"] == []
+
+
+async def test_a_cursor_of_another_history_is_gone(desk: Any) -> None:
+    body = problem(await desk.ask("GET", "/v1/events?after=nosuchepoch.5"), 410, "reset")
+    assert body["cursor"]
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("limit=0", "bad_request"),
+        ("limit=501", "bad_request"),
+        ("order=sideways", "bad_request"),
+        ("after=1&order=desc", "bad_request"),
+        ("after=%00", "bad_request"),
+        ("colour=red", "bad_request"),
+        ("pattern=a..b", "invalid_pattern"),
+        ("pattern=**", "invalid_pattern"),
+        ("pattern=wor*er", "invalid_pattern"),
+        ("pattern=", "invalid_pattern"),
+        ("&".join(f"pattern=a{n}" for n in range(33)), "invalid_pattern"),
+    ],
+    ids=lambda value: value[:20],
+)
+async def test_a_bad_query_is_refused_by_its_code(desk: Any, query: str, code: str) -> None:
+    problem(await desk.ask("GET", f"/v1/events?{query}"), 400, code)
+
+
+async def test_events_that_are_not_there_are_not_found(desk: Any) -> None:
+    for seq in ("1", "0", "999999"):
+        problem(await desk.ask("GET", f"/v1/events/{seq}"), 404, "not_found")
+    for seq in ("x", "-1", "9" * 30):
+        problem(await desk.ask("GET", f"/v1/events/{seq}"), 400, "bad_request")
+
+
+async def test_topics_are_listed_with_their_counts(desk: Any) -> None:
+    await desk.post("/v1/events", [{"topic": "a.b"}, {"topic": "a.b"}, {"topic": "c"}])
+    topics = await desk.get("/v1/topics")
+    assert [(topic["name"], topic["count"]) for topic in topics] == [("a.b", 2), ("c", 1)]
+    assert [topic["name"] for topic in await desk.get("/v1/topics?pattern=a.*")] == ["a.b"]
+
+
+# --- actors, workers, the server ----------------------------------------------------------
+
+
+async def test_a_killed_actor_comes_back(desk: Any, until: Until) -> None:
+    def bus_actor(actors: list[dict[str, Any]]) -> dict[str, Any]:
+        return next(actor for actor in actors if actor["key"] == "log/bus")
+
+    assert bus_actor(await desk.get("/v1/actors"))["generation"] == 1
+    for path in ("/v1/actors/log/bus/kill", "/v1/actors/log%2Fbus/kill"):
+        before = desk.system.lookup("log/bus").generation
+        assert (await desk.ask("POST", path, b"{}")).status == 204
+        await until(lambda before=before: desk.system.lookup("log/bus").generation > before)
+    assert bus_actor(await desk.get("/v1/actors"))["restarts"] == 2
+
+
+async def test_unknown_actors_are_not_found_and_root_is_not_killed(desk: Any) -> None:
+    problem(await desk.ask("POST", "/v1/actors/no/such/kill", b"{}"), 404, "not_found")
+    problem(await desk.ask("POST", "/v1/actors/root/kill", b"{}"), 403, "forbidden")
+    problem(await desk.ask("GET", "/v1/actors/log/bus/kill"), 404, "not_found")
+
+
+async def test_workers_are_started_listed_and_stopped(desk: Any) -> None:
+    started = await desk.post("/v1/workers", {"argv": ["ls"], "name": "w"})
+    assert started.status == 201
+    assert [worker["id"] for worker in await desk.get("/v1/workers")] == ["w"]
+    assert (await desk.ask("DELETE", "/v1/workers/w")).status == 202
+    problem(await desk.ask("DELETE", "/v1/workers/w"), 404, "not_found")
+    problem(await desk.post("/v1/workers", {"argv": "ls"}), 400, "bad_request")
+    problem(await desk.post("/v1/workers", {"argv": []}), 400, "bad_request")
+
+
+async def test_health_needs_no_token_and_status_does(desk: Any) -> None:
+    health = await desk.get("/health", token=None)
+    assert (health["status"], health["store"], health["head"]) == ("ok", "ok", 0)
+    assert await desk.get("/v1/status") == {"head": 0}
+    problem(await desk.ask("GET", "/v1/status", token=None), 401, "unauthorized")
+
+
+async def test_shutdown_is_asked_for_after_its_answer(desk: Any, until: Until) -> None:
+    assert (await desk.ask("POST", "/v1/shutdown", b"{}")).status == 202
+    await until(desk.shut_down.is_set)
+
+
+async def test_what_is_not_there_and_what_is_not_done_are_problems_too(desk: Any) -> None:
+    problem(await desk.ask("GET", "/v1/nothing"), 404, "not_found")
+    problem(await desk.ask("GET", "/nothing"), 404, "not_found")
+    answer = await desk.ask("DELETE", "/v1/events")
+    problem(answer, 405, "bad_request")
+    assert {m.strip() for m in answer.headers["allow"].split(",")} == {"GET", "HEAD", "POST"}
+
+
+async def test_head_is_answered_like_get_without_the_body(desk: Any) -> None:
+    answer = await desk.ask("HEAD", "/v1/topics")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+async def test_a_fault_of_the_program_is_a_500_that_shows_nothing(
+    desk: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(desk.bus, "topics", lambda *_, **__: fail())
+    answer = await desk.ask("GET", "/v1/topics")
+    problem(answer, 500, "internal")
+    assert b"secret" not in answer.body
+    assert "RuntimeError" in caplog.text
+    assert desk.token not in caplog.text
+
+
+# --- tokens and the door ------------------------------------------------------------------
+
+ROUTES = [
+    ("GET", "/v1/events"),
+    ("POST", "/v1/events"),
+    ("GET", "/v1/events/1"),
+    ("GET", "/v1/topics"),
+    ("GET", "/v1/actors"),
+    ("POST", "/v1/actors/log/store/kill"),
+    ("GET", "/v1/workers"),
+    ("POST", "/v1/workers"),
+    ("DELETE", "/v1/workers/w"),
+    ("GET", "/v1/status"),
+    ("POST", "/v1/shutdown"),
+    ("GET", "/v1/nothing"),
+]
+
+
+@pytest.mark.parametrize("token", [None, "wrong", "0123456789"])
+async def test_no_route_answers_without_the_token(desk: Any, token: str | None) -> None:
+    origin = {"Origin": f"http://127.0.0.1:{desk.port}", "X-Antiphon": "1"}
+    for method, path in ROUTES:
+        answer = await desk.ask(method, path, b"{}", origin, token=token)
+        problem(answer, 401, "unauthorized")
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert token is None or token not in answer.body.decode()
+    assert not desk.shut_down.is_set()
+
+
+async def test_foreign_hosts_and_origins_are_turned_away_on_every_route(desk: Any) -> None:
+    foreign = [
+        {"Host": "evil.example"},
+        {"Host": f"evil.example:{desk.port}"},
+        {"Host": "127.0.0.1"},
+        {"Origin": "http://evil.example"},
+        {"Origin": f"http://127.0.0.1:{desk.port + 1}"},
+        {"Origin": "null"},
+    ]
+    for method, path in [*ROUTES, ("GET", "/"), ("GET", "/health"), ("POST", "/v1/login")]:
+        for headers in foreign:
+            problem(await desk.ask(method, path, b"{}", headers), 403, "forbidden")
+
+
+async def test_denials_are_written_down_but_not_each(desk: Any, until: Until) -> None:
+    for _ in range(5):
+        await desk.ask("GET", "/v1/events", headers={"Host": "evil.example"})
+    await until(lambda: desk.bus.head > 0)
+    page = await desk.get("/v1/events?pattern=_sys.audit.*")
+    (event,) = page["events"]
+    assert event["topic"] == "_sys.audit.denied"
+    assert "evil.example" in event["payload"]["reason"]
+
+
+async def login(desk: Any) -> dict[str, str]:
+    """Headers of the page after its login."""
+    origin = {"Origin": f"http://127.0.0.1:{desk.port}"}
+    answer = await desk.post("/v1/login", {"token": desk.token}, headers=origin, token=None)
+    assert answer.status == 204
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"antiphon_{desk.port}=")
+    assert {"httponly", "samesite=strict", "path=/"} <= {
+        part.strip().lower() for part in cookie.split(";")
+    }
+    assert desk.token not in cookie
+    return {**origin, "Cookie": cookie.partition(";")[0]}
+
+
+async def test_the_page_exchanges_the_token_for_a_cookie(desk: Any) -> None:
+    page = await login(desk)
+    read = {"Cookie": page["Cookie"], "Sec-Fetch-Site": "same-origin"}
+    assert (await desk.ask("GET", "/v1/topics", headers=read, token=None)).status == 200
+    write = {**page, "X-Antiphon": "1"}
+    published = await desk.post("/v1/events", {"topic": "a"}, headers=write, token=None)
+    assert published.status == 200
+    problem(await desk.post("/v1/login", {"token": "x"}, token=None), 401, "unauthorized")
+    problem(await desk.post("/v1/login", {"tok": "x"}, token=None), 400, "bad_request")
+
+
+async def test_a_cookie_alone_changes_nothing(desk: Any) -> None:
+    page = await login(desk)
+    event = {"topic": "a"}
+    no_header = await desk.post("/v1/events", event, headers=page, token=None)
+    problem(no_header, 403, "forbidden")
+    no_origin = {"Cookie": page["Cookie"], "X-Antiphon": "1"}
+    problem(await desk.post("/v1/events", event, headers=no_origin, token=None), 403, "forbidden")
+    other_port = {"Cookie": page["Cookie"], "Sec-Fetch-Site": "same-site"}
+    problem(await desk.ask("GET", "/v1/topics", headers=other_port, token=None), 403, "forbidden")
+    wrong_token = await desk.ask("GET", "/v1/topics", headers=page, token="wrong")
+    problem(wrong_token, 401, "unauthorized")
+    assert desk.bus.head <= 1  # the denial's own record
+
+
+async def test_security_headers_are_on_every_answer(desk: Any) -> None:
+    for path in ("/", "/health", "/v1/topics", "/v1/nothing"):
+        headers = (await desk.ask("GET", path)).headers
+        csp = headers["content-security-policy"]
+        for rule in (
+            "script-src 'self'",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+            "connect-src 'self'",
+            "style-src 'self' 'unsafe-inline'",
+        ):
+            assert rule in csp
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "server" not in headers
+        assert "access-control-allow-origin" not in headers
+
+
+# --- the page -----------------------------------------------------------------------------
+
+
+async def test_a_page_that_is_not_built_says_how_to_build_it(desk: Any) -> None:
+    answer = await desk.ask("GET", "/", token=None)
+    assert answer.status == 200
+    assert b"make web" in answer.body
+
+
+async def test_the_built_page_is_served_and_nothing_beside_it(desk: Any, tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    (web / "assets").mkdir(parents=True)
+    (web / "index.html").write_text("<h1>hello</h1>")
+    (web / "assets" / "app-1a2b.js").write_text("1")
+    (tmp_path / "secret").write_text("secret")
+    (web / "link").symlink_to(tmp_path / "secret")
+    index = await desk.ask("GET", "/", token=None)
+    assert index.body == b"<h1>hello</h1>"
+    assert index.headers["content-type"].startswith("text/html")
+    assert index.headers["cache-control"] == "no-cache"
+    script = await desk.ask("GET", "/assets/app-1a2b.js", token=None)
+    assert "immutable" in script.headers["cache-control"]
+    assert "javascript" in script.headers["content-type"]
+    for path in ("/../secret", "/%2e%2e/secret", "/link", "/assets", "/%00", "/a" * 3000):
+        answer = await desk.ask("GET", path, token=None)
+        assert answer.status == 404, path
+        json.loads(answer.body)

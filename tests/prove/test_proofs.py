@@ -1,0 +1,36 @@
+"""The long proofs, with small counts; ``make prove`` runs them with the full ones."""
+
+import os
+import shutil
+
+import pytest
+from benchmarks.prove import crashes, kills, workspace
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+
+def test_the_fold_of_file_events_is_the_disk_after_every_step() -> None:
+    result = workspace.run()
+    assert result["held"], result
+
+
+def test_a_worker_shows_every_line_and_a_flood_fills_nothing() -> None:
+    result = workspace.run_this(20)
+    assert result["held"], result
+
+
+def test_a_server_killed_under_load_loses_and_doubles_nothing() -> None:
+    browser = shutil.which("chromium") is not None
+    assert browser or not os.environ.get("ANTIPHON_REQUIRE_BROWSER"), "no chromium is installed"
+    result = kills.run(3, browser=browser)
+    assert result["held"], result
+
+
+def test_parts_of_a_loaded_server_die_and_nothing_is_missing() -> None:
+    result = crashes.run_actors(9)
+    assert result["held"], result
+
+
+def test_a_stubborn_worker_is_gone_six_seconds_after_its_server() -> None:
+    result = crashes.run_stubborn()
+    assert result["held"], result

@@ -1,0 +1,400 @@
+// Made by tools/protocol_types.py from antiphon.messages; change those, not this.
+
+export const SUBPROTOCOL = "bus.v1.json";
+
+/** The names of types that Antiphon itself uses; any other text is allowed too. */
+export type EventType = "worker_spawned" | "worker_progress" | "worker_complete" | "worker_failed" | "worker_cancelled" | "finding_new" | "finding_updated" | "chat_message" | "chat_typing" | "file_changed" | "file_created" | "file_deleted" | "user_input" | "user_command" | "system_heartbeat" | "system_error" | "custom.event";
+
+export type ClientFrame = Hello | Sub | Pub | Ack | Unsub | Pong;
+
+export type ServerFrame = Welcome | Ok | Err | Ev | Pos | Gap | Reset | Lag | Live | Ping | Bye;
+
+export type Level = "synced" | "committed" | "none";
+
+export type StartWord = "now" | "earliest" | "last";
+
+export type WorkerState = "starting" | "running" | "waiting" | "stopping" | "ended";
+
+/** Everything up to *seq* was consumed: the window opens. */
+export interface Ack {
+  readonly op: "ack";
+  readonly sid: string;
+  readonly seq: number;
+}
+
+/**
+ * One actor, now.
+ *
+ * Attributes:
+ *     key: Its path in the tree, such as ``log/store``.
+ *     parent: The path of its supervisor; null for the root.
+ *     depth, capacity: Messages waiting, and the bound.
+ *     age_s: Seconds since this generation started.
+ *     current: The type of the message being handled.
+ */
+export interface ActorInfo {
+  readonly key: string;
+  readonly parent: string | null;
+  readonly state: string;
+  readonly generation: number;
+  readonly restarts: number;
+  readonly depth: number;
+  readonly capacity: number;
+  readonly processed: number;
+  readonly failed: number;
+  readonly age_s: number;
+  readonly current: string | null;
+}
+
+/**
+ * The server closes next, with the close code *code*.
+ *
+ * Attributes:
+ *     retry: Whether to connect again; codes 4000 to 4499 say yes, 4500 to 4999 no.
+ */
+export interface Bye {
+  readonly op: "bye";
+  readonly code: number;
+  readonly reason: string;
+  readonly retry: boolean;
+}
+
+/** The request *id* was refused; id is None where the frame had none that could be read. */
+export interface Err {
+  readonly op: "err";
+  readonly id: number | null;
+  readonly code: string;
+  readonly message: string;
+  readonly value?: string | null;
+  readonly limit?: number | null;
+  readonly retry_after_ms?: number | null;
+}
+
+/**
+ * Events of one subscription, in order; ``cursor`` is the position after them.
+ *
+ * An event without ``seq`` is ephemeral; a frame holds only such or none.
+ */
+export interface Ev {
+  readonly op: "ev";
+  readonly sid: string;
+  readonly events: readonly Event[];
+  readonly cursor: string;
+}
+
+/**
+ * One event.
+ *
+ * Attributes:
+ *     seq: Position in the log, from 1; None for an ephemeral event.
+ *     id: 1 to 64 printable ASCII characters.
+ *     topic: Where it was published.
+ *     type: What kind it is.
+ *     source: Who says so, a URI reference.
+ *     principal: Who published it, as the server knows them.
+ *     time: When it happened, by the publisher's clock, UTC.
+ *     recorded: When it was stored, by the log's clock, UTC; never goes back.
+ *     payload: Any JSON.
+ *     correlation_id: The piece of work it belongs to.
+ *     causation_id: The id of the event that led to it.
+ *     key: What it is about, for compaction and partitioning.
+ *     headers: Short texts for tools along the way.
+ */
+export interface Event {
+  readonly seq?: number | null;
+  readonly id: string;
+  readonly topic: string;
+  readonly type: string;
+  readonly source: string;
+  readonly principal: string;
+  readonly time: string;
+  readonly recorded?: string | null;
+  readonly payload: unknown;
+  readonly correlation_id?: string | null;
+  readonly causation_id?: string | null;
+  readonly key?: string | null;
+  readonly headers?: Readonly<Record<string, string>> | null;
+}
+
+/**
+ * An event as a publisher hands it in; ``topic`` alone is enough.
+ *
+ * Attributes:
+ *     id: Given: the publish is idempotent. Absent: the server makes one.
+ */
+export interface EventIn {
+  readonly topic: string;
+  readonly payload?: unknown;
+  readonly id?: string | null;
+  readonly type?: string;
+  readonly source?: string | null;
+  readonly time?: string | null;
+  readonly correlation_id?: string | null;
+  readonly causation_id?: string | null;
+  readonly key?: string | null;
+  readonly headers?: Readonly<Record<string, string>> | null;
+}
+
+/**
+ * A page of a query.
+ *
+ * Attributes:
+ *     cursor: The position after the page, for a subscription or another query.
+ *     next: Goes into the same query's ``after`` (or ``before``); null at the end.
+ */
+export interface EventPage {
+  readonly events: readonly Event[];
+  readonly cursor: string;
+  readonly next: string | null;
+}
+
+/** Why one event was refused. */
+export interface Fault {
+  readonly code: string;
+  readonly message: string;
+  readonly value?: string | null;
+  readonly limit?: number | null;
+  readonly retry_after_ms?: number | null;
+}
+
+/** Events that this subscription matches were trimmed; it goes on at *cursor*. */
+export interface Gap {
+  readonly op: "gap";
+  readonly sid: string;
+  readonly from: number;
+  readonly to: number;
+  readonly cursor: string;
+}
+
+/** Whether the server is up, and what its log says. */
+export interface Health {
+  readonly status: "ok" | "degraded";
+  readonly version: string;
+  readonly head: number;
+  readonly epoch: string;
+  readonly store: string;
+  readonly message: string | null;
+}
+
+/** The first frame, within 10 s. With a cookie the token may be absent. */
+export interface Hello {
+  readonly op: "hello";
+  readonly v: number;
+  readonly token?: string | null;
+}
+
+/** So many ephemeral events were dropped. */
+export interface Lag {
+  readonly op: "lag";
+  readonly sid: string;
+  readonly dropped: number;
+}
+
+/** What the server will not exceed. */
+export interface Limits {
+  readonly frame_bytes: number;
+  readonly event_bytes: number;
+  readonly subscriptions: number;
+  readonly patterns: number;
+  readonly publish_events: number;
+  readonly window: number;
+}
+
+/** The subscription has caught up; what follows is live. */
+export interface Live {
+  readonly op: "live";
+  readonly sid: string;
+}
+
+/** What the page exchanges for a cookie. */
+export interface Login {
+  readonly token: string;
+}
+
+/**
+ * The request *id* was done: ``pos`` and ``effective`` for sub, ``results`` for pub.
+ *
+ * Attributes:
+ *     pos: Where the subscription starts; None for ``last``, whose snapshot comes first.
+ *     effective: Its patterns, as they were granted.
+ */
+export interface Ok {
+  readonly op: "ok";
+  readonly id: number;
+  readonly pos?: string | null;
+  readonly effective?: readonly string[] | null;
+  readonly results?: readonly (Published | Refused)[] | null;
+}
+
+/** Answer with ``pong``. */
+export interface Ping {
+  readonly op: "ping";
+}
+
+/** The answer to ``ping``, within 10 s. */
+export interface Pong {
+  readonly op: "pong";
+}
+
+/** The subscription has scanned up to *cursor* and found nothing more for it. */
+export interface Pos {
+  readonly op: "pos";
+  readonly sid: string;
+  readonly cursor: string;
+}
+
+/** An error, as RFC 9457 has it, with Antiphon's stable ``code``. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly value?: string | null;
+  readonly limit?: number | null;
+  readonly retry_after_ms?: number | null;
+  readonly from?: number | null;
+  readonly to?: number | null;
+  readonly cursor?: string | null;
+}
+
+/** Publish one event or several, in order. */
+export interface Pub {
+  readonly op: "pub";
+  readonly id: number;
+  readonly events: readonly EventIn[];
+  readonly level?: "synced" | "committed" | "none";
+}
+
+/** One result for each event, in the same order. */
+export interface PublishReply {
+  readonly results: readonly (Published | Refused)[];
+}
+
+/**
+ * An event was taken.
+ *
+ * Attributes:
+ *     seq, cursor: Its position; None at level ``none`` and for ephemeral events.
+ *     duplicate: The same event had been taken before; seq is that one's.
+ *     level: What was reached.
+ */
+export interface Published {
+  readonly id: string;
+  readonly seq: number | null;
+  readonly cursor?: string | null;
+  readonly duplicate?: boolean;
+  readonly level?: "synced" | "committed" | "none";
+}
+
+/** One event of several was refused; the others were not touched by that. */
+export interface Refused {
+  readonly id: string | null;
+  readonly error: Fault;
+}
+
+/** The cursor given is of another history; forget what it brought, it goes on at *cursor*. */
+export interface Reset {
+  readonly op: "reset";
+  readonly sid: string;
+  readonly message: string;
+  readonly cursor: string;
+}
+
+/**
+ * Open a subscription at ``after`` (a cursor, or a bare seq) or ``from`` (a start word).
+ *
+ * Attributes:
+ *     narrow: Take what the token allows of the patterns, in place of ``forbidden``.
+ *     window: Most events sent and not yet acknowledged.
+ */
+export interface Sub {
+  readonly op: "sub";
+  readonly id: number;
+  readonly sid: string;
+  readonly patterns: readonly string[];
+  readonly after?: string | number | null;
+  readonly from?: "now" | "earliest" | "last" | null;
+  readonly narrow?: boolean;
+  readonly window?: number;
+}
+
+/** One topic, as counted in the log. */
+export interface TopicInfo {
+  readonly name: string;
+  readonly count: number;
+  readonly size_bytes: number;
+  readonly first_seq: number;
+  readonly last_seq: number;
+}
+
+/** Close a subscription. */
+export interface Unsub {
+  readonly op: "unsub";
+  readonly id: number;
+  readonly sid: string;
+}
+
+/**
+ * The handshake is done.
+ *
+ * Attributes:
+ *     conn: This connection's name, also its actor's key.
+ *     epoch, head: The log's present incarnation and last seq.
+ *     ping_ms: How often ``ping`` comes.
+ */
+export interface Welcome {
+  readonly op: "welcome";
+  readonly conn: string;
+  readonly epoch: string;
+  readonly head: number;
+  readonly limits: Limits;
+  readonly ping_ms: number;
+}
+
+/**
+ * One living worker, or one that has just ended.
+ *
+ * Attributes:
+ *     id: Its topics are ``worker.ID.*``.
+ *     run: The id of this stay, the correlation id of its events.
+ *     starts: How often its command was started.
+ *     exit_code, signal: How the last run of its command ended.
+ */
+export interface WorkerInfo {
+  readonly id: string;
+  readonly run: string;
+  readonly argv: readonly string[];
+  readonly cwd: string;
+  readonly state: "starting" | "running" | "waiting" | "stopping" | "ended";
+  readonly restart: "never" | "on-failure" | "always";
+  readonly pid: number | null;
+  readonly starts: number;
+  readonly age_s: number;
+  readonly lines: number;
+  readonly exit_code: number | null;
+  readonly signal: number | null;
+}
+
+/**
+ * Start a supervised command.
+ *
+ * Attributes:
+ *     argv: The program and its arguments; never a shell string.
+ *     name: A topic token, unique among living workers; absent: a short id.
+ *     cwd: Absolute folder to start in.
+ *     env: The whole environment, beside what the server always sets.
+ *     output: ``all`` keeps every line (a fast command is slowed down);
+ *         ``tail`` keeps the newest lines and counts the rest.
+ *     max_output_bytes: Past this much output the rest is folded as by ``tail``.
+ */
+export interface WorkerStart {
+  readonly argv: readonly string[];
+  readonly name?: string | null;
+  readonly cwd?: string | null;
+  readonly env?: Readonly<Record<string, string>> | null;
+  readonly restart?: "never" | "on-failure" | "always";
+  readonly output?: "all" | "tail";
+  readonly max_output_bytes?: number;
+  readonly correlation_id?: string | null;
+}
