@@ -6,7 +6,6 @@ which part is an actor.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from antiphon.actors import ActorRef
@@ -20,7 +19,6 @@ from antiphon.bus.notices import BusNotice, Gap, Lag, Live, Reset
 from antiphon.bus.protocol import BUS, STORE
 from antiphon.bus.store import EventStore
 from antiphon.bus.subscription import Subscription
-from antiphon.messages import Published
 
 __all__ = [
     "ADMIN",
@@ -49,11 +47,8 @@ __all__ = [
 ]
 
 
-def publish_event(
-    bus: Bus, topic: str, payload: Any = None, **fields: Any
-) -> asyncio.Future[Published]:
-    """Publish one event; see ``Bus.publish_event`` for the fields and errors."""
-    return bus.publish_event(topic, payload, **fields)
+publish_event = Bus.publish_event
+"""``publish_event(bus, topic, payload)``: the method itself, since a wrapper costs a tenth."""
 
 
 async def subscribe(bus: Bus, ref: ActorRef[Any], *patterns: str, **options: Any) -> str:

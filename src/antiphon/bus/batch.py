@@ -110,7 +110,6 @@ class Batch:
         seqs: Sequence[int],
         topics: list[str],
         data: list[bytes],
-        events: list[Event] | None = None,
         shelf: Shelf | None = None,
     ) -> None:
         self.after = after
@@ -120,10 +119,8 @@ class Batch:
         self.data = data
         self.topic_set = frozenset(topics)
         self.size_bytes = sum(map(len, data))
-        self._events = events
+        self._events: list[Event] | None = None
         self._shelf = shelf
-        if events is not None and shelf is not None:
-            shelf.keep(self)
         self._views: dict[Audience, View | None] = {}
 
     def __len__(self) -> int:

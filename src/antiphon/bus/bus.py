@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import force_setattr
 
 from antiphon.actors import ActorRef
 from antiphon.bus.access import SYSTEM, Principal
@@ -46,7 +45,6 @@ EPHEMERAL = ("*.typing", "_sys.stats.*")
 TOPICS_KEPT = 100_000
 
 _encode = msgspec.json.Encoder().encode
-_decode_payload = msgspec.json.Decoder().decode
 
 
 class Page(NamedTuple):
@@ -141,7 +139,6 @@ class Bus:
             key=key,
             headers=headers,
         )
-        timed = time is not None
         event = Event(
             id=new_id() if id is None else id,
             topic=topic,
@@ -161,15 +158,14 @@ class Bus:
                 f"an event of {len(body)} bytes is over the limit of {EVENT_BYTES}",
                 limit=EVENT_BYTES,
             )
-        force_setattr(event, "payload", _decode_payload(body_payload))
         future: asyncio.Future[Published] = self._log.loop.create_future()
         if ephemeral:
-            self._pass_on(event, body)
+            self._pass_on(topic, body)
             future.set_result(Published(id=event.id, seq=None, level="none"))
             return future
         given = None if id is None else f"{principal.name}\x1f{id}"
         waits = None if level == "none" else future
-        pending = Pending(topic, event, body[1:], given, timed, waits, len(body))
+        pending = Pending(topic, event.id, body[1:], given, time is not None, waits)
         try:
             self._log.put(pending, remote=remote)
         except (Overloaded, StorageUnavailable) as error:
@@ -226,8 +222,8 @@ class Bus:
             self._may_publish[known] = ephemeral
         return ephemeral
 
-    def _pass_on(self, event: Event, body: bytes) -> None:
-        batch = Batch(after=0, upto=0, seqs=(0,), topics=[event.topic], data=[body], events=[event])
+    def _pass_on(self, topic: str, body: bytes) -> None:
+        batch = Batch(after=0, upto=0, seqs=(0,), topics=[topic], data=[body])
         self._log.deliver_ephemeral(batch)
 
     # --- subscribing --------------------------------------------------------------------

@@ -208,12 +208,19 @@ def check_payload(payload: Any, *, limit: int = HARD_EVENT_BYTES) -> bytes:
     return data
 
 
-def _walk(payload: Any, limit: int) -> None:
+def _walk(payload: dict[Any, Any] | list[Any], limit: int) -> None:
     """Check everything inside a container. Branches go by how often they are taken."""
-    stack = [iter((payload,))]
+    stack: list[tuple[Any, int]] = [(payload, 1)]
     used = 0
     while stack:
-        for value in stack[-1]:
+        container, depth = stack.pop()
+        used += len(container)
+        if type(container) is dict:
+            for key in container:
+                if type(key) is not str:
+                    raise _bad_key(key)
+            container = container.values()
+        for value in container:
             kind = type(value)
             if kind is str:
                 used += len(value)
@@ -221,31 +228,19 @@ def _walk(payload: Any, limit: int) -> None:
                 if not -MAX_INT <= value <= MAX_INT:
                     raise _bad_int(value)
             elif kind is dict or kind is list:
-                if len(stack) > DEPTH:
+                if depth >= DEPTH:
                     raise InvalidPayload(f"payload is nested deeper than {DEPTH}", limit=DEPTH)
-                used += len(value)
-                if used > limit:
-                    raise _too_large(used, limit)
-                if kind is dict:
-                    _check_keys(value)
-                    stack.append(iter(value.values()))
-                else:
-                    stack.append(iter(value))
-                break
+                stack.append((value, depth + 1))
             else:
                 _check_scalar(value)
-        else:
-            stack.pop()
-    if used > limit:
-        raise _too_large(used, limit)
+        if used > limit:
+            raise _too_large(used, limit)
 
 
-def _check_keys(value: dict[Any, Any]) -> None:
-    for key in value:
-        if type(key) is not str:
-            raise InvalidPayload(
-                f"payload has a key that is no string but {type(key).__name__}", value=key
-            )
+def _bad_key(key: object) -> InvalidPayload:
+    return InvalidPayload(
+        f"payload has a key that is no string but {type(key).__name__}", value=key
+    )
 
 
 def _check_scalar(value: Any) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
-from antiphon.messages import Event, Published
+import msgspec
+
+from antiphon.messages import Published
 
 
-@dataclass(slots=True, eq=False)
-class Pending:
+class Pending(msgspec.Struct, eq=False, gc=False):
     """An accepted event that waits for the writer.
 
     Attributes:
-        event: Checked and complete but for ``seq`` and ``recorded``, which the writer sets;
-            nobody else holds it until it is announced.
-        body: Its wire JSON without those two, from the first field's quote on.
+        body: Its wire JSON without ``seq`` and ``recorded``, from the first field's quote on.
         given: The key of idempotency, ``principal``, U+001F, ``id``; None if the
             server made the id.
         timed: The publisher gave ``time``, so it counts as content.
@@ -24,10 +22,9 @@ class Pending:
     """
 
     topic: str
-    event: Event
+    id: str
     body: bytes
     given: str | None
     timed: bool
     future: asyncio.Future[Published] | None
-    size: int
     seq: int = 0

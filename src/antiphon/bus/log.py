@@ -169,7 +169,7 @@ class Log:
                 limit=bound,
             )
         self.waiting += 1
-        self.waiting_bytes += pending.size
+        self.waiting_bytes += len(pending.body)
         self.writer.put(pending)
 
     def _announce(self, settled: Settled) -> None:
@@ -238,30 +238,25 @@ class Log:
     def _answer(self, settled: Settled) -> None:
         epoch = self.epoch
         for pending in settled.stored:
-            self._release(pending)
             future = pending.future
             if future is not None and not future.done():
                 seq = pending.seq
-                future.set_result(Published(id=pending.event.id, seq=seq, cursor=f"{epoch}.{seq}"))
+                future.set_result(Published(id=pending.id, seq=seq, cursor=f"{epoch}.{seq}"))
         for pending, seq in settled.duplicates:
-            self._release(pending)
             if pending.future is not None and not pending.future.done():
                 pending.future.set_result(
-                    Published(id=pending.event.id, seq=seq, cursor=self.cursor(seq), duplicate=True)
+                    Published(id=pending.id, seq=seq, cursor=self.cursor(seq), duplicate=True)
                 )
         for pending, error in settled.refused:
-            self._release(pending)
             if pending.future is None:
                 logger.warning("an event that nobody waits for was refused: %s", error)
             elif not pending.future.done():
                 pending.future.set_exception(error)
+        self.waiting -= len(settled.stored) + len(settled.duplicates) + len(settled.refused)
+        self.waiting_bytes -= settled.size_bytes
         self.counters["published"] += len(settled.stored)
         self.counters["duplicates"] += len(settled.duplicates)
         self.counters["refused"] += len(settled.refused)
-
-    def _release(self, pending: Pending) -> None:
-        self.waiting -= 1
-        self.waiting_bytes -= pending.size
 
     def _wake_interested(self, batch: Batch) -> bool:
         """Wake who waits for something in *batch*; whether anybody reads it."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from msgspec.structs import force_setattr
 
 from antiphon.bus.batch import Batch, Shelf
 from antiphon.bus.intake import Pending
@@ -38,6 +37,7 @@ class Settled:
         duplicates: Publishes that were stored before, with the seq of the first.
         refused: Publishes with the error each gets.
         sizes: For each topic of ``rows``: events, bytes, first seq, last seq.
+        size_bytes: Of all publishes together, whatever became of them.
     """
 
     after: int
@@ -47,6 +47,7 @@ class Settled:
     duplicates: list[tuple[Pending, int]] = field(default_factory=list)
     refused: list[tuple[Pending, BusError]] = field(default_factory=list)
     sizes: dict[str, list[int]] = field(default_factory=dict)
+    size_bytes: int = 0
 
     def batch(self, shelf: Shelf) -> Batch:
         """What the ring gets."""
@@ -56,7 +57,6 @@ class Settled:
             seqs=range(self.after + 1, self.upto + 1),
             topics=[row.topic for row in self.rows],
             data=[row.data for row in self.rows],
-            events=[pending.event for pending in self.stored],
             shelf=shelf,
         )
 
@@ -78,7 +78,8 @@ def settle(
     rows, stored, sizes = settled.rows, settled.stored, settled.sizes
     seq = head
     for pending in batch:
-        topic, given = pending.topic, pending.given
+        topic, given, body = pending.topic, pending.given, pending.body
+        settled.size_bytes += len(body)
         if given is not None:
             key = (topic, given)
             before = _before(key, existing, first)
@@ -88,9 +89,7 @@ def settle(
             first[key] = pending
         seq += 1
         pending.seq = seq
-        force_setattr(pending.event, "seq", seq)
-        force_setattr(pending.event, "recorded", recorded)
-        data = b'{"seq":%d%b%b' % (seq, middle, pending.body)
+        data = b'{"seq":%d%b%b' % (seq, middle, body)
         rows.append(Row(seq, topic, given, data))
         stored.append(pending)
         size = sizes.get(topic)
@@ -107,7 +106,8 @@ def settle(
 def unavailable(batch: Sequence[Pending], head: int, why: str, *, retry_after_ms: int) -> Settled:
     """Refuse the whole batch because the disk did."""
     error = StorageUnavailable(f"the log takes no events now: {why}", retry_after_ms=retry_after_ms)
-    return Settled(head, head, refused=[(pending, error) for pending in batch])
+    refused: list[tuple[Pending, BusError]] = [(pending, error) for pending in batch]
+    return Settled(head, head, refused=refused, size_bytes=sum(len(p.body) for p in batch))
 
 
 def _before(
@@ -117,18 +117,21 @@ def _before(
     if stored is not None:
         return _decode(stored.data), stored.seq
     earlier = first.get(key)
-    return None if earlier is None else (earlier.event, earlier.seq)
+    return None if earlier is None else (_event(earlier), earlier.seq)
+
+
+def _event(pending: Pending) -> Event:
+    return _decode(b"{" + pending.body)
 
 
 def _repeat(settled: Settled, pending: Pending, before: Event, seq: int) -> None:
-    if same_content(before, pending.event, timed=pending.timed):
+    if same_content(before, _event(pending), timed=pending.timed):
         settled.duplicates.append((pending, seq))
         return
-    event_id = pending.event.id
     message = (
-        f"id {event_id} was published on {pending.topic} before, with other content, as seq {seq}"
+        f"id {pending.id} was published on {pending.topic} before, with other content, as seq {seq}"
     )
-    settled.refused.append((pending, IdConflict(message, value=event_id)))
+    settled.refused.append((pending, IdConflict(message, value=pending.id)))
 
 
 def same_content(a: Event, b: Event, *, timed: bool) -> bool:

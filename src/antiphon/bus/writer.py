@@ -209,7 +209,7 @@ class Writer:
         intake = self.intake
         while intake and len(batch) < BATCH_EVENTS and size < BATCH_BYTES:
             pending = intake.popleft()
-            size += pending.size
+            size += len(pending.body)
             batch.append(pending)
         if batch:
             self._store(batch)

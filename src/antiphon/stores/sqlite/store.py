@@ -406,9 +406,9 @@ def _bindings(
     """What ``_INSERT`` takes: where each row's data lies in one blob, counted from 1."""
     places: list[tuple[int, int, str | None, int, int]] = []
     at = 1
-    for seq, topic, given, data in batch:
-        size = len(data)
-        places.append((seq, ids[topic], given, at, size))
+    for row in batch:
+        size = len(row.data)
+        places.append((row.seq, ids[row.topic], row.given, at, size))
         at += size
     return recorded_us, _json(places), b"".join([row.data for row in batch])
 
