@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
 from playwright.sync_api import Page, sync_playwright
@@ -53,12 +54,22 @@ class OpenPage:
     def _loaded(self) -> None:
         self._loads += 1
 
-    def last_seq(self) -> int:
-        """The newest seq that the page shows."""
+    def shown(self) -> list[int]:
+        """The seqs of the rows that the page shows now."""
         seqs: list[int] = self._page.evaluate(READ)
         self._seen_disorder += len(seqs) != len(set(seqs))
+        return seqs
+
+    def last_seq(self) -> int:
+        """The newest seq that the page shows."""
         time.sleep(0.05)
-        return max(seqs, default=0)
+        return max(self.shown(), default=0)
+
+    def missing(self, stored: Iterable[int]) -> int:
+        """How many of the *stored* seqs are left out between the rows that it shows."""
+        shown = self.shown()
+        low, high = min(shown), max(shown)
+        return len({seq for seq in stored if low <= seq <= high}.difference(shown))
 
     def doubled(self) -> int:
         """How often it showed an event twice, or had to be loaded again."""

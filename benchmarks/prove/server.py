@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -138,6 +139,15 @@ class Served:
             timeout=timeout,
             check=False,
         )
+
+    def publish(self, topic: str, payload: Any = None) -> int:
+        """Publish one event over HTTP; its seq."""
+        body = json.dumps({"topic": topic, "payload": payload}).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/v1/events", body, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            seq: int = json.load(answer)["results"][0]["seq"]
+        return seq
 
     def popen(self, name: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start a client command and leave it running."""
