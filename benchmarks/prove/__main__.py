@@ -27,7 +27,7 @@ PROOFS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "`kill -9` of the server under full load, 20 times, with a tail and a page open",
         lambda: kills.run(20),
     ),
-    "actors": ("Store, bus and sockets killed under load", crashes.run_actors),
+    "actors": ("Store, bus, a subscriber actor and sockets killed under load", crashes.run_actors),
     "stubborn": ("`kill -9` of a server with a stubborn worker", crashes.run_stubborn),
 }
 

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     )
     workspace: Folder | None = Field(None, description="folder to watch for file events")
     ignore: Names = Field((), description="more patterns never watched, as in .gitignore")
+    actors: str | None = Field(
+        None, description="your own actors, run in the server: MODULE:FUNCTION"
+    )
     ready_file: Folder | None = Field(
         None, description="file to write url, token_file and pid to, once connections are accepted"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.cli.actors import in_tree_order
+from antiphon.cli.actors import as_tree
 from antiphon.messages import ActorInfo
 
 
@@ -27,7 +27,15 @@ def test_every_actor_follows_its_parent_and_none_is_left_out() -> None:
         info("log/store", "log"),
         info("root", None),
         info("lost/child", "lost"),
+        info("mine", "user"),
         info("log", "root"),
     ]
-    keys = [actor.key for actor in in_tree_order(shuffled)]
-    assert keys == ["root", "user", "log", "log/store", "lost/child"]
+    tree = [(actor.key, level) for actor, level in as_tree(shuffled)]
+    assert tree == [
+        ("root", 0),
+        ("user", 1),
+        ("mine", 2),
+        ("log", 1),
+        ("log/store", 2),
+        ("lost/child", 0),
+    ]

@@ -27,7 +27,7 @@ def test_a_server_killed_under_load_loses_and_doubles_nothing() -> None:
 
 
 def test_parts_of_a_loaded_server_die_and_nothing_is_missing() -> None:
-    result = crashes.run_actors(9)
+    result = crashes.run_actors(12)
     assert result["held"], result
 
 

@@ -19,6 +19,7 @@ from antiphon.actors import ActorRef, Backoff, Child, Supervisor
 from antiphon.app.core import SWITCH_S, Core, core, start_error
 from antiphon.app.folder import DataFolder
 from antiphon.app.observing import Observing
+from antiphon.app.program import Program, find_program, start_program
 from antiphon.app.stats import STATS, StatsActor
 from antiphon.bridges.files import (
     WATCH,
@@ -26,7 +27,7 @@ from antiphon.bridges.files import (
     WatchEnded,
     check_root,
 )
-from antiphon.errors import SpawnFailed, StartError
+from antiphon.errors import NameTaken, SpawnFailed, StartError
 from antiphon.gateway import SESSIONS, Auth, Gateway, bind, load_token
 from antiphon.messages import WorkerInfo, WorkerStart
 from antiphon.services.worker import (
@@ -85,6 +86,7 @@ class Server:
         """
         settings = self.settings
         workspace = _workspace(settings.workspace)
+        program = None if settings.actors is None else find_program(settings.actors)
         self.folder.acquire()
         try:
             token = load_token(self.folder.token)
@@ -94,7 +96,7 @@ class Server:
                 store = SqliteEventStore(self.folder.log)
                 async with core(store, observer=observing, where=self.folder.log) as running:
                     observing.attach(running.bus)
-                    return await self._serve(running, listening, token, workspace)
+                    return await self._serve(running, listening, token, workspace, program)
             finally:
                 listening.close()
         finally:
@@ -102,7 +104,12 @@ class Server:
             self.folder.release()
 
     async def _serve(
-        self, running: Core, listening: Any, token: str, workspace: Path | None
+        self,
+        running: Core,
+        listening: Any,
+        token: str,
+        workspace: Path | None,
+        program: Program | None,
     ) -> int:
         system = running.system
         services = worker_services(running.bus, self.folder.path)
@@ -122,7 +129,9 @@ class Server:
         try:
             await system.supervise(Supervisor(services), name="services")
             await system.supervise(Supervisor([Child(SESSIONS, gateway.sessions)]), name="gateway")
-        except SpawnFailed as error:
+            if program is not None:
+                await start_program(self.settings.actors or "", program, running)
+        except (SpawnFailed, NameTaken) as error:
             raise start_error(error, "start") from error
         await gateway.start()
         try:

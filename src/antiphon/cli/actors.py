@@ -36,7 +36,7 @@ def show(
             write(msgspec.json.encode(actor))
         return
     headers = ("ACTOR", "STATE", "GEN", "RESTARTS", "WAITING", "HANDLED", "FAILED", "AGE", "NOW")
-    console.print_table(headers, [_row(actor) for actor in in_tree_order(found)])
+    console.print_table(headers, [_row(actor, level) for actor, level in as_tree(found)])
 
 
 @actors_app.command()
@@ -53,26 +53,26 @@ def kill(
     console.say(f"killed {console.clean(key)}")
 
 
-def in_tree_order(actors: list[ActorInfo]) -> list[ActorInfo]:
-    """Sort so that every actor follows its parent, siblings in the order they came."""
+def as_tree(actors: list[ActorInfo]) -> list[tuple[ActorInfo, int]]:
+    """Every actor after its parent, siblings in the order they came, with its level below root."""
     children: dict[str | None, list[ActorInfo]] = {}
     known = {actor.key for actor in actors}
     for actor in actors:
         # The root is nobody's child; neither is one whose parent has gone meanwhile.
         rooted = actor.parent is None or actor.parent not in known or actor.parent == actor.key
         children.setdefault(None if rooted else actor.parent, []).append(actor)
-    ordered: list[ActorInfo] = []
-    waiting = children.get(None, [])[::-1]
+    ordered: list[tuple[ActorInfo, int]] = []
+    waiting = [(actor, 0) for actor in reversed(children.get(None, []))]
     while waiting:
-        actor = waiting.pop()
-        ordered.append(actor)
-        waiting.extend(children.get(actor.key, [])[::-1])
+        actor, level = waiting.pop()
+        ordered.append((actor, level))
+        waiting.extend((child, level + 1) for child in reversed(children.get(actor.key, [])))
     return ordered
 
 
-def _row(actor: ActorInfo) -> tuple[object, ...]:
+def _row(actor: ActorInfo, level: int) -> tuple[object, ...]:
     return (
-        "  " * actor.key.count("/") + actor.key.rpartition("/")[2],
+        "  " * level + actor.key.removeprefix(f"{actor.parent}/"),
         actor.state,
         actor.generation,
         actor.restarts,

@@ -35,6 +35,10 @@ def serve(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Never watch this, as in .gitignore; repeatable."),
     ] = None,
+    actors: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Run the actors that this function returns."),
+    ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Write url, token_file and pid here, once accepting."),
@@ -55,6 +59,7 @@ def serve(
         "data": data,
         "workspace": workspace,
         "ignore": ignore or None,
+        "actors": actors,
         "ready_file": ready_file,
         "open": open_page,
     }

@@ -25,7 +25,12 @@ function below(
 ): Branch[] {
   const here = [...(children.get(parent) ?? [])].sort((a, b) => (a.key < b.key ? -1 : 1))
   return here.flatMap((actor) => [
-    { actor, name: actor.key.slice(actor.key.lastIndexOf('/') + 1) || actor.key, level },
+    { actor, name: within(actor.key, parent), level },
     ...(actor.key === parent ? [] : below(actor.key, level + 1, children)),
   ])
+}
+
+/** A key without its parent's part; the whole of it where it has another beginning. */
+function within(key: string, parent: string | null): string {
+  return parent !== null && key.startsWith(`${parent}/`) ? key.slice(parent.length + 1) : key
 }

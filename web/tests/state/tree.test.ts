@@ -27,6 +27,6 @@ test('children follow their parent, brothers in order, orphans at the root', () 
   ])
   assert.deepEqual(
     branches.map((branch) => `${'  '.repeat(branch.level)}${branch.name}`),
-    ['one', 'root', '  log', '    bus', '    store'],
+    ['lost/one', 'root', '  log', '    bus', '    store'],
   )
 })
