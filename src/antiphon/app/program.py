@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from antiphon.actors import Child, Supervisor
 from antiphon.app.core import Core
@@ -32,13 +32,12 @@ def find_program(name: str) -> Program:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module), function)
+        found: Any = getattr(importlib.import_module(module), function)
     except Exception as error:
         raise StartError(f"cannot load the actors {name}: {error}") from error
     if not callable(found):
         raise StartError(f"cannot load the actors {name}: {function} is no function")
-    program: Program = found
-    return program
+    return cast(Program, found)
 
 
 async def start_program(name: str, program: Program, running: Core) -> None:
