@@ -466,6 +466,22 @@ async def test_when_the_keeper_dies_its_workers_end_and_it_is_replaced(desk: Des
     await desk.quiet()
 
 
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_a_stop_around_the_keepers_death_is_not_forgotten(desk: Desk, noticed: bool) -> None:
+    """Asked just before or just after the loss is noticed: it does not run again."""
+    info = await desk.start("sleep", "100", restart="always", name="w")
+    await desk.saw(info, "spawned")
+    desk.log.gate = asyncio.get_running_loop().create_future()  # what is told takes its time
+    os.kill(desk.keeper(), signal.SIGKILL)
+    while noticed and (await desk.list())[0].pid is not None:
+        await asyncio.sleep(0.01)
+    assert (await desk.stop("w")).state == "stopping"
+    desk.log.gate.set_result(None)
+    await desk.end(info)
+    await desk.quiet()
+    assert sum(e["topic"] == "worker.w.spawned" for e in desk.log.events) == 1
+
+
 async def test_starts_around_the_keepers_death_end_too(desk: Desk) -> None:
     """Done by the next keeper, or lost with the old one, and never run twice."""
     os.kill(desk.keeper(), signal.SIGSTOP)
@@ -525,6 +541,41 @@ async def _listed(desk: Desk) -> list[Any]:
             return found
         await asyncio.sleep(0.01)
     return []
+
+
+async def test_a_stop_outlives_the_server(tmp_path: Path, log: MemoryLog) -> None:
+    """Answered, it is not forgotten, whether the server then stops in good order or is killed."""
+    killed = tmp_path / "killed"
+    async with open_desk(tmp_path, log) as desk:
+        script = "trap '' HUP TERM; echo deaf; while :; do sleep 0.1; done"
+        info = await desk.sh(script, name="w", restart="always")
+        await desk.saw(info, "progress")
+        await desk.stop("w")
+        as_killed = (tmp_path / "workers" / "w.json").read_bytes()
+    assert (await desk.end(info))[0] == "cancelled"
+    assert list((tmp_path / "workers").iterdir()) == []
+
+    other = Record(id="other", run="9", start=_start("other", restart="always"))
+    Records(killed / "workers").write(other)
+    (killed / "workers" / "w.json").write_bytes(as_killed)
+    log = MemoryLog()
+    async with open_desk(killed, log) as desk:
+        assert [living.id for living in await _listed(desk)] == ["other"]
+        assert await desk.end(info) == ("cancelled", {"reason": "server_lost"})
+        await desk.saw((await desk.list())[0], "spawned")
+    assert [path.name for path in (killed / "workers").iterdir()] == ["other.json"]
+
+
+async def test_a_stop_that_cannot_be_written_down_says_so(desk: Desk) -> None:
+    """It ends all the same."""
+    info = await desk.start("sleep", "100", name="w", restart="always")
+    await desk.saw(info, "spawned")
+    file = desk.folder / "workers" / "w.json"
+    (file.with_suffix(".new")).mkdir()
+    with pytest.raises(StorageUnavailable, match="w is being stopped, but that cannot be written"):
+        await desk.stop("w")
+    assert (await desk.end(info))[0] == "cancelled"
+    await desk.quiet()
 
 
 async def test_a_lost_server_is_told_once_at_the_next_start(tmp_path: Path, log: MemoryLog) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,12 +103,12 @@ class WorkersActor(Actor[WorkersMessage]):
                 else:
                     ctx.reply(msg, life.info())
             case StopWorker(id):
-                if living := self._living.get(id):
-                    living.ref.try_cast(Cancel())
-                    info = living.life.info()
-                    ctx.reply(msg, replace(info, state="stopping"))
+                try:
+                    life = await self._stop(id)
+                except (NotFound, StorageUnavailable) as error:
+                    ctx.reply_error(msg, error)
                 else:
-                    ctx.reply_error(msg, NotFound(f"no living worker is named {cut(id)}", value=id))
+                    ctx.reply(msg, replace(life.info(), state="stopping"))
             case ListWorkers():
                 ctx.reply(msg, [living.life.info() for living in self._living.values()])
             case Nudge(run):
@@ -194,6 +194,24 @@ class WorkersActor(Actor[WorkersMessage]):
 
     # ending
 
+    async def _stop(self, id: str) -> Life:
+        """Have it end, and see that neither this actor nor the next server forgets it."""
+        living = self._living.get(id)
+        if living is None:
+            raise NotFound(f"no living worker is named {cut(id)}", value=id)
+        life = living.life
+        life.record = replace(life.record, stopped=True)
+        living.ref.try_cast(Cancel())  # first: a disk that refuses keeps nothing running
+        try:
+            if life.record.start.restart == "always":
+                await self._write(life)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise StorageUnavailable(
+                f"{cut(id)} is being stopped, but that cannot be written into its file: {why}"
+            ) from error
+        return life
+
     def _of_run(self, run: str) -> Living | None:
         return next((x for x in self._living.values() if x.life.record.run == run), None)
 
@@ -209,18 +227,27 @@ class WorkersActor(Actor[WorkersMessage]):
             await _see_off(life)
         end = life.end
         assert end is not None
-        record = replace(life.record, end=end)
-        await self._on_disk(self._records.write, record)
+        await self._or_log(life, self._write(life))
         await life.outbox.say(end.kind, end.payload, id=end.id)
-        if not (end.reason == "server_stopped" and record.start.restart == "always"):
-            await self._on_disk(self._records.remove, record)
+        if not (end.reason == "server_stopped" and life.record.lasting):
+            await self._or_log(life, self._remove(life))
 
-    async def _on_disk(self, do: Callable[[Record], None], record: Record) -> None:
+    async def _write(self, life: Life) -> None:
+        async with life.file:
+            if life.filed:
+                await asyncio.to_thread(self._records.write, replace(life.record, end=life.end))
+
+    async def _remove(self, life: Life) -> None:
+        async with life.file:
+            life.filed = False
+            await asyncio.to_thread(self._records.remove, life.record)
+
+    async def _or_log(self, life: Life, change: Coroutine[Any, Any, None]) -> None:
         """The end goes into the log even if its file can't be touched."""
         try:
-            await asyncio.to_thread(do, record)
+            await change
         except OSError as error:
-            _log.error("cannot change the file of worker %s: %s", record.id, error.strerror)
+            _log.error("cannot change the file of worker %s: %s", life.record.id, error.strerror)
 
     async def _forget(self, living: Living, ctx: ActorContext[WorkersMessage]) -> None:
         """Free the name once both are done; then what is always to run runs again."""
@@ -228,37 +255,32 @@ class WorkersActor(Actor[WorkersMessage]):
             return
         life = living.life
         del self._living[life.record.id]
-        start = life.record.start
-        if life.end is not None and life.end.reason == "keeper_lost" and start.restart == "always":
-            await self._start_again(start, ctx)
+        if life.end is not None and life.end.reason == "keeper_lost" and life.record.lasting:
+            await self._start_again(life.record.start, ctx)
 
     # recovering
 
     async def _recover(self, found: Iterable[Record], lost: str, clock: Any) -> list[WorkerStart]:
         """Give each worker of an earlier time its end; which of them are to run again."""
-        return [
-            record.start
-            for record in found
-            if await self._recover_one(record, lost, clock) and record.start.restart == "always"
-        ]
+        return [record.start for record in found if await self._recover_one(record, lost, clock)]
 
     async def _recover_one(self, record: Record, lost: str, clock: Any) -> bool:
-        """Whether it ended by no will of its own."""
+        """Whether it is to run again: it is meant to last, and ended by nobody's will."""
         life = Life(record, self._publisher, clock)
         life.starts = None
         life.end = record.end
         if life.end is None:
             if await life.outbox.has_ended():
-                await self._on_disk(self._records.remove, record)
+                await self._or_log(life, self._remove(life))
                 return False
-            life.finish("failed", {"reason": lost})
-            await self._on_disk(self._records.write, replace(record, end=life.end))
+            life.finish("cancelled" if record.stopped else "failed", {"reason": lost})
+            await self._or_log(life, self._write(life))
         assert life.end is not None
         await life.outbox.say(life.end.kind, life.end.payload, id=life.end.id)
-        resumed = life.end.reason in RESUMED_AFTER or life.end.reason == lost
-        if not (resumed and record.start.restart == "always"):
-            await self._on_disk(self._records.remove, record)
-        return resumed
+        again = record.lasting and life.end.reason in (*RESUMED_AFTER, lost)
+        if not again:
+            await self._or_log(life, self._remove(life))
+        return again
 
 
 def _fix_end(life: Life, reason: Reason) -> None:
