@@ -445,24 +445,21 @@ async def test_stopping_the_actor_of_a_worker_ends_its_command_too(desk: Desk) -
 
 
 async def test_when_the_keeper_dies_its_workers_end_and_it_is_replaced(desk: Desk) -> None:
-    """Failed by keeper_lost, no process left; what is always to run runs again."""
+    """Failed by keeper_lost, no process left; what is to run again does, after a delay."""
     one = await desk.start("sleep", "100", name="one")
     two = await desk.start("sleep", "100", name="two", restart="always")
     pids = [(await desk.saw(info, "spawned"))["pid"] for info in (one, two)]
     old = desk.keeper()
     os.kill(old, signal.SIGKILL)
-    for info in (one, two):
-        kind, payload = await desk.end(info)
-        assert (kind, payload["reason"]) == ("failed", "keeper_lost")
+    kind, payload = await desk.end(one)
+    assert (kind, payload["reason"]) == ("failed", "keeper_lost")
+    told = await desk.saw(two, "restarting")
+    assert (told["reason"], told["delay_ms"]) == ("keeper_lost", 1000)
     await until(lambda: not any(map(alive, pids)))
-
-    def ran_again() -> list[Any]:
-        return [e for e in desk.log.events if e["topic"] == "worker.two.spawned"][1:]
-
-    (spawned,) = await until(ran_again)
-    assert spawned["correlation_id"] != two.run
+    await until(lambda: len(desk.events(two, "spawned")) == 2)
     assert desk.keeper() != old
     await desk.stop("two")
+    assert (await desk.end(two))[0] == "cancelled"
     await desk.quiet()
 
 
@@ -480,6 +477,22 @@ async def test_a_stop_around_the_keepers_death_is_not_forgotten(desk: Desk, noti
     await desk.end(info)
     await desk.quiet()
     assert sum(e["topic"] == "worker.w.spawned" for e in desk.log.events) == 1
+
+
+async def test_a_command_that_kills_its_shim_is_started_again_with_growing_delays(
+    desk: Desk,
+) -> None:
+    """A reason of its own, delays as after any failure, and a stop ends it."""
+    info = await desk.sh("kill $PPID; sleep 100", restart="always")
+    await until(lambda: len(desk.events(info, "restarting")) == 2)
+    told = [(p["reason"], p["delay_ms"]) for p in desk.payloads(info, "restarting")]
+    assert told == [("shim_lost", 1000), ("shim_lost", 2000)]
+    await desk.stop(info.id)
+    assert (await desk.end(info, 2))[0] == "cancelled"
+    await desk.quiet()
+    once = await desk.sh("kill -9 $PPID; sleep 100")
+    kind, payload = await desk.end(once)
+    assert (kind, payload["reason"]) == ("failed", "shim_lost")
 
 
 async def test_starts_around_the_keepers_death_end_too(desk: Desk) -> None:

@@ -48,8 +48,8 @@ class Refused:
     """The command could not be started.
 
     Attributes:
-        stage: ``cwd``, ``exec``, ``fork``, ``stdio``, ``session`` or ``lost``.
-        errno: The system's number for it, 0 for ``lost``.
+        stage: ``cwd``, ``exec``, ``fork``, ``stdio``, ``session``; ``lost`` or ``shim_lost``.
+        errno: The system's number for it, 0 for the last two.
     """
 
     stage: str
@@ -58,10 +58,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """How the command's first process ended; both are None when that can't be known."""
+    """How the command's first process ended; both are None when that can't be known.
+
+    Attributes:
+        shim_lost: It can't be known since the shim, its parent, ended first.
+    """
 
     code: int | None = None
     signal: int | None = None
+    shim_lost: bool = False
 
     @property
     def lost(self) -> bool:
@@ -111,8 +116,9 @@ class Session:
             case "refused":
                 self._never_ran(Refused(message["stage"], message["errno"]))
             case "exited":
-                self._never_ran(Refused("lost"))
-                _settle(self.exited, Exited(message.get("code"), message.get("signal")))
+                self._never_ran(Refused("shim_lost"))
+                code, number = message.get("code"), message.get("signal")
+                _settle(self.exited, Exited(code, number, shim_lost="lost" in message))
             case "stuck":
                 self.stuck = tuple(message["pids"])
                 _settle(self.empty, None)

@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 MAX_WORKERS = 64
 SEE_OFF_S = 2.0
 RECORD_S = 3.0
-RESUMED_AFTER = frozenset({"server_lost", "server_stopped", "keeper_lost"})
+RESUMED_AFTER = frozenset({"server_lost", "server_stopped"})
 """The ends after which a worker with ``restart="always"`` is started again."""
 
 
@@ -117,7 +117,7 @@ class WorkersActor(Actor[WorkersMessage]):
             case Recorded(run):
                 if living := self._of_run(run):
                     living.recorded = True
-                    await self._forget(living, ctx)
+                    self._forget(living)
             case Recovered(again):
                 self._reserved.clear()
                 for start in again:
@@ -130,7 +130,7 @@ class WorkersActor(Actor[WorkersMessage]):
                     living.down = True
                     _fix_end(living.life, notice.reason)
                     self._record(living, ctx)
-                    await self._forget(living, ctx)
+                    self._forget(living)
 
     async def post_stop(self, reason: Reason, ctx: ActorContext[WorkersMessage]) -> None:
         """All at once: see off what runs, record what has no end yet."""
@@ -249,14 +249,10 @@ class WorkersActor(Actor[WorkersMessage]):
         except OSError as error:
             _log.error("cannot change the file of worker %s: %s", life.record.id, error.strerror)
 
-    async def _forget(self, living: Living, ctx: ActorContext[WorkersMessage]) -> None:
-        """Free the name once both are done; then what is always to run runs again."""
-        if not (living.down and living.recorded):
-            return
-        life = living.life
-        del self._living[life.record.id]
-        if life.end is not None and life.end.reason == "keeper_lost" and life.record.lasting:
-            await self._start_again(life.record.start, ctx)
+    def _forget(self, living: Living) -> None:
+        """Free the name once both are done."""
+        if living.down and living.recorded:
+            del self._living[living.life.record.id]
 
     # recovering
 
