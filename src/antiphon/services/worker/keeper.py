@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from signal import SIGKILL, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import Any
 
 from antiphon.errors import AntiphonError
@@ -328,17 +328,20 @@ class Keeper:
 def kill_left(sessions: Iterable[tuple[int, int]], *, within: float = 3.0) -> bool:
     """Kill the commands of a dead keeper, each given as (shim, first process); blocks.
 
-    On Linux the kernel has told their shims, who do the same; this makes sure.
+    On Linux the kernel has told their shims, who do the same; this makes sure, and wakes
+    those that are stopped, so that they hear it.
     """
     left = list(sessions)
+    shims = [shim for shim, _ in left]
     deadline = time.monotonic() + within
     if not keeper_main.LINUX:
-        keeper_main.send([shim for shim, _ in left], [SIGTERM])
+        keeper_main.send(shims, [SIGTERM])
     while left and time.monotonic() < deadline:
         living = [(s, keeper_main.members(*s, shim_lives=False)) for s in left]
         left = [session for session, pids in living if pids]
         for _, pids in living:
             keeper_main.send(pids, [SIGKILL])
+        keeper_main.send(shims, [SIGCONT])  # after the look: who could stop them is gone
         if left:
             time.sleep(0.02)
     return not left
