@@ -144,6 +144,23 @@ async def test_many_workers_run_at_once_and_each_ends_once(desk: Desk) -> None:
     assert list((desk.folder / "workers").iterdir()) == []
 
 
+async def test_the_last_twenty_that_ended_are_listed_after_the_living(desk: Desk) -> None:
+    """Newest first, with how they ended; the name of one is free, and both are shown."""
+    for n in range(22):
+        await desk.sh(f"exit {n}", name=f"w{n}")
+        await desk.quiet()
+    again = await desk.start("sleep", "100", name="w21")
+    spawned = await desk.saw(again, "spawned")
+
+    living, *ended = await desk.list(ended=True)
+    assert (living.id, living.pid, living.run) == ("w21", spawned["pid"], again.run)
+    assert [(info.id, info.exit_code) for info in ended] == [(f"w{n}", n) for n in range(21, 1, -1)]
+    assert {(info.state, info.pid) for info in ended} == {("ended", None)}
+    await desk.stop("w21")
+    await desk.quiet()
+    assert (await desk.list(ended=True))[0].signal == signal.SIGHUP
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 

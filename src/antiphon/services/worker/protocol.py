@@ -37,7 +37,13 @@ class StopWorker(Request[WorkerInfo]):
 
 @dataclass(frozen=True, slots=True)
 class ListWorkers(Request[list[WorkerInfo]]):
-    """The living workers, oldest first."""
+    """The living workers, oldest first.
+
+    Attributes:
+        ended: Also the last few that have ended, newest first, after the living.
+    """
+
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

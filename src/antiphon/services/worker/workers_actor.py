@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,7 @@ from antiphon.actors import (
 )
 from antiphon.errors import BadRequest, NotFound, StorageUnavailable, cut
 from antiphon.ids import new_id
-from antiphon.messages import WorkerStart
+from antiphon.messages import WorkerInfo, WorkerStart
 from antiphon.services.worker.life import Life
 from antiphon.services.worker.protocol import (
     KEEPER,
@@ -51,6 +52,7 @@ from antiphon.services.worker.worker_actor import Cancel, WorkerActor, WorkerMes
 _log = logging.getLogger(__name__)
 
 MAX_WORKERS = 64
+MOST_ENDED = 20
 SEE_OFF_S = 2.0
 RECORD_S = 3.0
 RESUMED_AFTER = frozenset({"server_lost", "server_stopped"})
@@ -85,6 +87,7 @@ class WorkersActor(Actor[WorkersMessage]):
         self._max = max_workers
         self._living: dict[str, Living] = {}
         self._reserved: set[str] = set()
+        self._ended: deque[WorkerInfo] = deque(maxlen=MOST_ENDED)
 
     async def pre_start(self, ctx: ActorContext[WorkersMessage]) -> None:
         found = await asyncio.to_thread(self._records.read_all)
@@ -109,8 +112,9 @@ class WorkersActor(Actor[WorkersMessage]):
                     ctx.reply_error(msg, error)
                 else:
                     ctx.reply(msg, replace(life.info(), state="stopping"))
-            case ListWorkers():
-                ctx.reply(msg, [living.life.info() for living in self._living.values()])
+            case ListWorkers(ended):
+                found = [living.life.info() for living in self._living.values()]
+                ctx.reply(msg, [*found, *self._ended] if ended else found)
             case Nudge(run):
                 if living := self._of_run(run):
                     self._record(living, ctx)
@@ -250,9 +254,10 @@ class WorkersActor(Actor[WorkersMessage]):
             _log.error("cannot change the file of worker %s: %s", life.record.id, error.strerror)
 
     def _forget(self, living: Living) -> None:
-        """Free the name once both are done."""
+        """Free the name once both are done, and keep how it ended for whoever looks."""
         if living.down and living.recorded:
             del self._living[living.life.record.id]
+            self._ended.appendleft(replace(living.life.info(), state="ended", pid=None))
 
     # recovering
 
