@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 from tests.cli.conftest import Shell, wait_for
 
@@ -60,10 +61,7 @@ def test_ctrl_c_cancels_the_worker(live: Shell) -> None:
 def test_a_detached_worker_is_listed_followed_and_stopped(live: Shell) -> None:
     said = live.ok("run", "-d", "--name", "bg", "--", "sh", "-c", "echo one; sleep 600")
     assert said == "bg\n"
-    (worker,) = (
-        w for w in map(json.loads, live.ok("ps", "--json").splitlines()) if w["id"] == "bg"
-    )
-    assert worker["argv"][0] == "sh"
+    assert _listed(live, "bg")["argv"][0] == "sh"
     assert "bg" in live.ok("ps")
     wait_for(lambda: live.ok("logs", "bg") == "one\n", "the first line")
     logs = live.begin("logs", "bg", "-f")
@@ -72,9 +70,16 @@ def test_a_detached_worker_is_listed_followed_and_stopped(live: Shell) -> None:
     assert logs.end() == 128 + signal.SIGHUP
     assert logs.out == ["one"]
     assert live.ok("logs", "bg") == "one\n"
+    wait_for(lambda: _listed(live, "bg")["state"] == "ended", "its place among the ended")
+    assert _listed(live, "bg")["signal"] == signal.SIGHUP
     again = live("stop", "bg")
     assert again.returncode == 1
     assert "not_found" in again.stderr
+
+
+def _listed(live: Shell, id: str) -> dict[str, Any]:
+    (worker,) = (w for w in map(json.loads, live.ok("ps", "--json").splitlines()) if w["id"] == id)
+    return cast("dict[str, Any]", worker)
 
 
 def test_a_worker_that_never_was_has_no_logs(live: Shell) -> None:

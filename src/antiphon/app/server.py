@@ -63,7 +63,7 @@ class AskWorkers:
         return await self._ref.call(StopWorker(name))
 
     async def list(self) -> list[WorkerInfo]:
-        return await self._ref.call(ListWorkers())
+        return await self._ref.call(ListWorkers(ended=True))
 
 
 class Server:

@@ -126,7 +126,7 @@ def environment(ours: Mapping[str, str], asked: list[str]) -> dict[str, str]:
 
 
 def ps(as_json: JsonOption = False, data: DataOption = None, url: UrlOption = None) -> None:
-    """List the workers."""
+    """List the workers, below them the last that ended."""
     with Client(data, url) as client:
         found = client.workers()
     if as_json:

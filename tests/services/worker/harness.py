@@ -136,8 +136,8 @@ class Desk:
     async def stop(self, id: str) -> WorkerInfo:
         return await self.workers.call(StopWorker(id))
 
-    async def list(self) -> list[WorkerInfo]:
-        return await self.workers.call(ListWorkers())
+    async def list(self, *, ended: bool = False) -> list[WorkerInfo]:
+        return await self.workers.call(ListWorkers(ended))
 
     def events(self, of: WorkerInfo, *kinds: str) -> list[dict[str, Any]]:
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -128,7 +129,7 @@ async def test_stopping_ends_even_a_stopped_command_by_hangup(keeper: Keeper) ->
 async def test_what_ignores_hangup_gets_term(keeper: Keeper) -> None:
     session = keeper.launch(["nohup", "sleep", "100"], cwd="/", env=ENV)
     await session.started
-    await until(lambda: b"sleep" in Path(f"/proc/{session.leader}/cmdline").read_bytes())
+    await until(lambda: _cmdline(session.leader).startswith(b"sleep"))  # no longer nohup itself
     session.stop()
     assert await over(session, 4.0) == Exited(signal=signal.SIGTERM)
 
@@ -250,10 +251,58 @@ async def test_a_killed_shim_takes_its_command_along(keeper: Keeper) -> None:
     await until(lambda: len(members(session.shim, session.leader)) == 3)
     everything = members(session.shim, session.leader)
     os.kill(session.shim, signal.SIGKILL)
-    assert (await over(session, 3)).lost
+    assert await over(session, 3) == Exited(shim_lost=True)
     assert not any(map(alive, everything))
     again = keeper.launch(["true"], cwd="/", env=ENV)
     assert await over(again) == Exited(code=0)
+
+
+async def test_a_command_that_stops_its_shim_is_told_as_any_other(keeper: Keeper) -> None:
+    """The shim is woken: an exit is reported, and a stop ends the command at once."""
+    session = keeper.launch(["sh", "-c", "kill -STOP $PPID; exit 3"], cwd="/", env=ENV)
+    assert await over(session) == Exited(code=3)
+    script = "kill -STOP $PPID; echo stopped; exec sleep 100"
+    session = keeper.launch(["sh", "-c", script], cwd="/", env=ENV)
+    await until(lambda: _readable(session.stdout))
+    session.stop()
+    assert await over(session, 1.5) == Exited(signal=signal.SIGHUP)
+
+
+def _readable(fd: int) -> bool:
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+async def test_a_stopped_shim_does_not_outlive_a_killed_keeper() -> None:
+    """The kernel's word reaches it once it is woken."""
+    keeper = await Keeper.start()
+    session = keeper.launch(["sleep", "100"], cwd="/", env=ENV)
+    await session.started
+    os.kill(keeper.pid, signal.SIGSTOP)
+    os.kill(session.shim, signal.SIGSTOP)
+    os.kill(keeper.pid, signal.SIGKILL)
+    await keeper.wait_lost()
+    await keeper.clean_up()
+    await over(session, 1)
+    await until(lambda: not alive(session.leader) and not alive(session.shim), 2)
+
+
+async def test_a_shim_that_never_wakes_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once nothing else is left: no session is stuck by its own shim."""
+    hasty = (
+        "keeper_main.os.WUNTRACED = 0",  # nobody tells that it was stopped
+        "keeper_main.Ladder.STUCK_AFTER = 1.0",
+    )
+    source = PORTABLE.replace("keeper_main.LINUX = False", "\n".join(hasty))
+    monkeypatch.setattr(keeper_module, "_spawn", lambda fd: _spawn(source, fd))
+    keeper = await Keeper.start()
+    session = keeper.launch(["sleep", "100"], cwd="/", env=ENV)
+    await session.started
+    os.kill(session.shim, signal.SIGSTOP)
+    session.stop()
+    assert await over(session, 8) == Exited(shim_lost=True)
+    assert session.stuck == ()
+    assert not alive(session.shim)
+    assert await keeper.aclose()
 
 
 PORTABLE = """
@@ -266,15 +315,16 @@ keeper_main.main()
 """
 
 
+def _spawn(program: str, fd: int) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-I", "-S", "-c", program, keeper_main.__file__, str(fd)]
+    return subprocess.Popen(argv, pass_fds=(fd,), start_new_session=True)
+
+
 @pytest.fixture
 async def portable(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Keeper]:
     """A keeper without /proc and subreapers, as on macOS."""
 
-    def spawn(fd: int) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-I", "-S", "-c", PORTABLE, keeper_main.__file__, str(fd)]
-        return subprocess.Popen(argv, pass_fds=(fd,), start_new_session=True)
-
-    monkeypatch.setattr(keeper_module, "_spawn", spawn)
+    monkeypatch.setattr(keeper_module, "_spawn", lambda fd: _spawn(PORTABLE, fd))
     monkeypatch.setattr(keeper_main, "LINUX", False)
     keeper = await Keeper.start()
     yield keeper
@@ -313,7 +363,7 @@ from antiphon.services.worker.keeper import Keeper
 
 async def main():
     keeper = await Keeper.start()
-    script = "trap '' HUP TERM; (setsid sh -c 'nohup sleep 100 &' &); while :; do sleep 0.1; done"
+    script = sys.argv[1]
     session = keeper.launch(["sh", "-c", script], cwd="/", env=dict(os.environ))
     await session.started
     print(keeper.pid, session.shim, session.leader, flush=True)
@@ -323,9 +373,16 @@ asyncio.run(main())
 """
 
 
-def test_six_seconds_after_a_kill_9_of_the_server_nothing_is_left() -> None:
-    """Even what ignores HUP and TERM, forks twice and has a session of its own."""
-    with subprocess.Popen([sys.executable, "-c", HOST], stdout=subprocess.PIPE) as host:
+STOPS_ITS_SHIM = "while :; do kill -STOP $PPID; sleep 0.1; done &"
+
+
+@pytest.mark.parametrize("first", ["", STOPS_ITS_SHIM], ids=["deaf", "stops its shim"])
+def test_six_seconds_after_a_kill_9_of_the_server_nothing_is_left(first: str) -> None:
+    """Even what ignores HUP and TERM, forks twice, has a session of its own, stops its shim."""
+    script = (
+        f"trap '' HUP TERM; {first} (setsid sh -c 'nohup sleep 100 &' &); while :; do sleep 1; done"
+    )
+    with subprocess.Popen([sys.executable, "-c", HOST, script], stdout=subprocess.PIPE) as host:
         assert host.stdout is not None
         keeper, shim, leader = map(int, host.stdout.readline().split())
         asyncio.run(until(lambda: len(members(shim, leader)) >= 3))

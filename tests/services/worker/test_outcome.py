@@ -25,6 +25,11 @@ def test_an_exit_that_nobody_saw_is_the_keepers_loss() -> None:
     assert (lost.failed, lost.lost, lost.reason) == (True, True, "keeper_lost")
 
 
+def test_a_lost_shim_is_told_apart_from_a_lost_keeper() -> None:
+    lost = of_exit(Exited(shim_lost=True), ran_s=2, background=False, stuck=())
+    assert (lost.failed, lost.lost, lost.reason) == (True, True, "shim_lost")
+
+
 def test_what_cannot_be_killed_is_named() -> None:
     stuck = of_exit(None, ran_s=0, background=True, stuck=(7, 8))
     assert stuck.payload()["pids"] == [7, 8]
@@ -67,6 +72,7 @@ def test_what_cannot_be_killed_is_named() -> None:
             "cannot start prog: resource temporarily unavailable (fork)",
         ),
         (Refused("lost"), "keeper_lost", None, "the keeper process ended"),
+        (Refused("shim_lost"), "shim_lost", None, "its parent, the shim, was killed"),
     ],
 )
 def test_a_refusal_is_put_into_words(

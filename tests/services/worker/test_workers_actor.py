@@ -144,6 +144,23 @@ async def test_many_workers_run_at_once_and_each_ends_once(desk: Desk) -> None:
     assert list((desk.folder / "workers").iterdir()) == []
 
 
+async def test_the_last_twenty_that_ended_are_listed_after_the_living(desk: Desk) -> None:
+    """Newest first, with how they ended; the name of one is free, and both are shown."""
+    for n in range(22):
+        await desk.sh(f"exit {n}", name=f"w{n}")
+        await desk.quiet()
+    again = await desk.start("sleep", "100", name="w21")
+    spawned = await desk.saw(again, "spawned")
+
+    living, *ended = await desk.list(ended=True)
+    assert (living.id, living.pid, living.run) == ("w21", spawned["pid"], again.run)
+    assert [(info.id, info.exit_code) for info in ended] == [(f"w{n}", n) for n in range(21, 1, -1)]
+    assert {(info.state, info.pid) for info in ended} == {("ended", None)}
+    await desk.stop("w21")
+    await desk.quiet()
+    assert (await desk.list(ended=True))[0].signal == signal.SIGHUP
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 
@@ -445,25 +462,54 @@ async def test_stopping_the_actor_of_a_worker_ends_its_command_too(desk: Desk) -
 
 
 async def test_when_the_keeper_dies_its_workers_end_and_it_is_replaced(desk: Desk) -> None:
-    """Failed by keeper_lost, no process left; what is always to run runs again."""
+    """Failed by keeper_lost, no process left; what is to run again does, after a delay."""
     one = await desk.start("sleep", "100", name="one")
     two = await desk.start("sleep", "100", name="two", restart="always")
     pids = [(await desk.saw(info, "spawned"))["pid"] for info in (one, two)]
     old = desk.keeper()
     os.kill(old, signal.SIGKILL)
-    for info in (one, two):
-        kind, payload = await desk.end(info)
-        assert (kind, payload["reason"]) == ("failed", "keeper_lost")
+    kind, payload = await desk.end(one)
+    assert (kind, payload["reason"]) == ("failed", "keeper_lost")
+    told = await desk.saw(two, "restarting")
+    assert (told["reason"], told["delay_ms"]) == ("keeper_lost", 1000)
     await until(lambda: not any(map(alive, pids)))
-
-    def ran_again() -> list[Any]:
-        return [e for e in desk.log.events if e["topic"] == "worker.two.spawned"][1:]
-
-    (spawned,) = await until(ran_again)
-    assert spawned["correlation_id"] != two.run
+    await until(lambda: len(desk.events(two, "spawned")) == 2)
     assert desk.keeper() != old
     await desk.stop("two")
+    assert (await desk.end(two))[0] == "cancelled"
     await desk.quiet()
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_a_stop_around_the_keepers_death_is_not_forgotten(desk: Desk, noticed: bool) -> None:
+    """Asked just before or just after the loss is noticed: it does not run again."""
+    info = await desk.start("sleep", "100", restart="always", name="w")
+    await desk.saw(info, "spawned")
+    desk.log.gate = asyncio.get_running_loop().create_future()  # what is told takes its time
+    os.kill(desk.keeper(), signal.SIGKILL)
+    while noticed and (await desk.list())[0].pid is not None:
+        await asyncio.sleep(0.01)
+    assert (await desk.stop("w")).state == "stopping"
+    desk.log.gate.set_result(None)
+    await desk.end(info)
+    await desk.quiet()
+    assert sum(e["topic"] == "worker.w.spawned" for e in desk.log.events) == 1
+
+
+async def test_a_command_that_kills_its_shim_is_started_again_with_growing_delays(
+    desk: Desk,
+) -> None:
+    """A reason of its own, delays as after any failure, and a stop ends it."""
+    info = await desk.sh("kill $PPID; sleep 100", restart="always")
+    await until(lambda: len(desk.events(info, "restarting")) == 2)
+    told = [(p["reason"], p["delay_ms"]) for p in desk.payloads(info, "restarting")]
+    assert told == [("shim_lost", 1000), ("shim_lost", 2000)]
+    await desk.stop(info.id)
+    assert (await desk.end(info, 2))[0] == "cancelled"
+    await desk.quiet()
+    once = await desk.sh("kill -9 $PPID; sleep 100")
+    kind, payload = await desk.end(once)
+    assert (kind, payload["reason"]) == ("failed", "shim_lost")
 
 
 async def test_starts_around_the_keepers_death_end_too(desk: Desk) -> None:
@@ -525,6 +571,41 @@ async def _listed(desk: Desk) -> list[Any]:
             return found
         await asyncio.sleep(0.01)
     return []
+
+
+async def test_a_stop_outlives_the_server(tmp_path: Path, log: MemoryLog) -> None:
+    """Answered, it is not forgotten, whether the server then stops in good order or is killed."""
+    killed = tmp_path / "killed"
+    async with open_desk(tmp_path, log) as desk:
+        script = "trap '' HUP TERM; echo deaf; while :; do sleep 0.1; done"
+        info = await desk.sh(script, name="w", restart="always")
+        await desk.saw(info, "progress")
+        await desk.stop("w")
+        as_killed = (tmp_path / "workers" / "w.json").read_bytes()
+    assert (await desk.end(info))[0] == "cancelled"
+    assert list((tmp_path / "workers").iterdir()) == []
+
+    other = Record(id="other", run="9", start=_start("other", restart="always"))
+    Records(killed / "workers").write(other)
+    (killed / "workers" / "w.json").write_bytes(as_killed)
+    log = MemoryLog()
+    async with open_desk(killed, log) as desk:
+        assert [living.id for living in await _listed(desk)] == ["other"]
+        assert await desk.end(info) == ("cancelled", {"reason": "server_lost"})
+        await desk.saw((await desk.list())[0], "spawned")
+    assert [path.name for path in (killed / "workers").iterdir()] == ["other.json"]
+
+
+async def test_a_stop_that_cannot_be_written_down_says_so(desk: Desk) -> None:
+    """It ends all the same."""
+    info = await desk.start("sleep", "100", name="w", restart="always")
+    await desk.saw(info, "spawned")
+    file = desk.folder / "workers" / "w.json"
+    (file.with_suffix(".new")).mkdir()
+    with pytest.raises(StorageUnavailable, match="w is being stopped, but that cannot be written"):
+        await desk.stop("w")
+    assert (await desk.end(info))[0] == "cancelled"
+    await desk.quiet()
 
 
 async def test_a_lost_server_is_told_once_at_the_next_start(tmp_path: Path, log: MemoryLog) -> None:

@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from signal import SIGKILL, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import Any
 
 from antiphon.errors import AntiphonError
@@ -48,8 +48,8 @@ class Refused:
     """The command could not be started.
 
     Attributes:
-        stage: ``cwd``, ``exec``, ``fork``, ``stdio``, ``session`` or ``lost``.
-        errno: The system's number for it, 0 for ``lost``.
+        stage: ``cwd``, ``exec``, ``fork``, ``stdio``, ``session``; ``lost`` or ``shim_lost``.
+        errno: The system's number for it, 0 for the last two.
     """
 
     stage: str
@@ -58,10 +58,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """How the command's first process ended; both are None when that can't be known."""
+    """How the command's first process ended; both are None when that can't be known.
+
+    Attributes:
+        shim_lost: It can't be known since the shim, its parent, ended first.
+    """
 
     code: int | None = None
     signal: int | None = None
+    shim_lost: bool = False
 
     @property
     def lost(self) -> bool:
@@ -111,8 +116,9 @@ class Session:
             case "refused":
                 self._never_ran(Refused(message["stage"], message["errno"]))
             case "exited":
-                self._never_ran(Refused("lost"))
-                _settle(self.exited, Exited(message.get("code"), message.get("signal")))
+                self._never_ran(Refused("shim_lost"))
+                code, number = message.get("code"), message.get("signal")
+                _settle(self.exited, Exited(code, number, shim_lost="lost" in message))
             case "stuck":
                 self.stuck = tuple(message["pids"])
                 _settle(self.empty, None)
@@ -322,17 +328,20 @@ class Keeper:
 def kill_left(sessions: Iterable[tuple[int, int]], *, within: float = 3.0) -> bool:
     """Kill the commands of a dead keeper, each given as (shim, first process); blocks.
 
-    On Linux the kernel has told their shims, who do the same; this makes sure.
+    On Linux the kernel has told their shims, who do the same; this makes sure, and wakes
+    those that are stopped, so that they hear it.
     """
     left = list(sessions)
+    shims = [shim for shim, _ in left]
     deadline = time.monotonic() + within
     if not keeper_main.LINUX:
-        keeper_main.send([shim for shim, _ in left], [SIGTERM])
+        keeper_main.send(shims, [SIGTERM])
     while left and time.monotonic() < deadline:
         living = [(s, keeper_main.members(*s, shim_lives=False)) for s in left]
         left = [session for session, pids in living if pids]
         for _, pids in living:
             keeper_main.send(pids, [SIGKILL])
+        keeper_main.send(shims, [SIGCONT])  # after the look: who could stop them is gone
         if left:
             time.sleep(0.02)
     return not left

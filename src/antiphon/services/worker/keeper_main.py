@@ -603,6 +603,9 @@ class Keeper:
         return found
 
     def _stuck(self, session: Session, pids: list[int]) -> None:
+        if not pids:  # only the shim is left, and doesn't come to say so
+            send([session.shim], [signal.SIGKILL])
+            return
         if not session.told_stuck:
             session.told_stuck = True
             self._send({"event": "stuck", "id": session.id, "pids": pids})
@@ -615,9 +618,12 @@ class Keeper:
         self._reap()
 
     def _reap(self) -> None:
+        """Also wake whatever shim was stopped: it has an exit to tell, or a command to kill."""
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            while (child := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
+                pid, status = child
+                if os.WIFSTOPPED(status):
+                    send([pid], [signal.SIGCONT])
 
 
 def main() -> None:

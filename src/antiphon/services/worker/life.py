@@ -6,6 +6,7 @@ WorkerActor has been killed. Both run on one loop.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from antiphon.actors import Clock
@@ -28,6 +29,8 @@ class Life:
         end: How the stay ended, once that is fixed; ``finish`` does it.
         leaving: The run that was still going on when the WorkerActor was stopped from
             outside; whoever records the end sees it off.
+        file: Held while its file is changed, so that the newest state is what stays.
+        filed: It has a file; false once that has been removed.
     """
 
     def __init__(self, record: Record, publisher: Publisher, clock: Clock) -> None:
@@ -46,6 +49,8 @@ class Life:
         self.end: End | None = None
         self.clock = clock
         self.leaving: Run | None = None
+        self.file = asyncio.Lock()
+        self.filed = True
         self._born = clock.now()
 
     def finish(self, kind: EndKind, payload: dict[str, Any]) -> None:

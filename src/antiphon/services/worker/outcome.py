@@ -23,7 +23,7 @@ class Outcome:
         exit_code, signal: By the system; a command that could not be started has 127 or
             126, as shells have it.
         reason, message: Where there is more to say: ``not_found``, ``not_executable``,
-            ``bad_cwd``, ``not_started``, ``keeper_lost``, ``unkillable``.
+            ``bad_cwd``, ``not_started``, ``keeper_lost``, ``shim_lost``, ``unkillable``.
         ran_s: From start to exit.
         background: Processes that it left behind were still there 250 ms later.
         pids: Those that can't be killed.
@@ -44,7 +44,7 @@ class Outcome:
 
     @property
     def lost(self) -> bool:
-        return self.reason == "keeper_lost"
+        return self.reason in ("keeper_lost", "shim_lost")
 
     def payload(self) -> dict[str, Any]:
         """What there is to say, without what there isn't."""
@@ -64,6 +64,10 @@ def keeper_lost(ran_s: float = 0.0) -> Outcome:
     return Outcome(reason="keeper_lost", message="the keeper process ended", ran_s=ran_s)
 
 
+def shim_lost(ran_s: float = 0.0) -> Outcome:
+    return Outcome(reason="shim_lost", message="its parent, the shim, was killed", ran_s=ran_s)
+
+
 def of_refusal(refused: Refused, start: WorkerStart) -> Outcome:
     """Why it could not be started, in words."""
     number = refused.errno
@@ -72,6 +76,8 @@ def of_refusal(refused: Refused, start: WorkerStart) -> Outcome:
     match refused.stage, number:
         case "lost", _:
             return keeper_lost()
+        case "shim_lost", _:
+            return shim_lost()
         case "cwd", _:
             reason, message = "bad_cwd", f"cannot start in {cut(start.cwd or '/')}: {why}"
         case "exec", errno.ENOENT | errno.ENOTDIR:
@@ -105,5 +111,5 @@ def of_exit(
             pids=stuck,
         )
     if exited.lost:
-        return keeper_lost(ran_s)
+        return shim_lost(ran_s) if exited.shim_lost else keeper_lost(ran_s)
     return Outcome(exited.code, exited.signal, ran_s=ran_s, background=background)

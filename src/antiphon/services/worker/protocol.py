@@ -25,10 +25,11 @@ class StartWorker(Request[WorkerInfo]):
 
 @dataclass(frozen=True, slots=True)
 class StopWorker(Request[WorkerInfo]):
-    """End a worker by the ladder; answered at once. Safe to repeat.
+    """End a worker by the ladder; answered once it can't be forgotten. Safe to repeat.
 
     Raises:
         NotFound: No living worker has this id.
+        StorageUnavailable: It ends, but a lost server would start it again.
     """
 
     id: str
@@ -36,7 +37,13 @@ class StopWorker(Request[WorkerInfo]):
 
 @dataclass(frozen=True, slots=True)
 class ListWorkers(Request[list[WorkerInfo]]):
-    """The living workers, oldest first."""
+    """The living workers, oldest first.
+
+    Attributes:
+        ended: Also the last few that have ended, newest first, after the living.
+    """
+
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,22 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One stay of one worker, as its file holds it."""
+    """One stay of one worker, as its file holds it.
+
+    Attributes:
+        stopped: Somebody has asked for its end, so it is not started again.
+    """
 
     id: str
     run: str
     start: WorkerStart
     end: End | None = None
+    stopped: bool = False
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it is to run again if whoever ran it is lost."""
+        return self.start.restart == "always" and not self.stopped
 
 
 class Records:

@@ -183,10 +183,12 @@ class WorkerActor(Actor[WorkerMessage]):
         ctx.pipe_to_self(self._end_session(), lambda _: Settled())
 
     def _next_delay(self, outcome: Outcome) -> float | None:
-        if outcome.lost or outcome.pids:
+        if outcome.pids:
             return None
         return self._policy.next_delay(
-            failed=outcome.failed, ran_s=outcome.ran_s, never_ran=not self._has_run
+            failed=outcome.failed,
+            ran_s=outcome.ran_s,
+            never_ran=not self._has_run and not outcome.lost,
         )
 
     async def _tell_restart(self, outcome: Outcome, delay: float) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ from antiphon.actors import (
 )
 from antiphon.errors import BadRequest, NotFound, StorageUnavailable, cut
 from antiphon.ids import new_id
-from antiphon.messages import WorkerStart
+from antiphon.messages import WorkerInfo, WorkerStart
 from antiphon.services.worker.life import Life
 from antiphon.services.worker.protocol import (
     KEEPER,
@@ -51,9 +52,10 @@ from antiphon.services.worker.worker_actor import Cancel, WorkerActor, WorkerMes
 _log = logging.getLogger(__name__)
 
 MAX_WORKERS = 64
+MOST_ENDED = 20
 SEE_OFF_S = 2.0
 RECORD_S = 3.0
-RESUMED_AFTER = frozenset({"server_lost", "server_stopped", "keeper_lost"})
+RESUMED_AFTER = frozenset({"server_lost", "server_stopped"})
 """The ends after which a worker with ``restart="always"`` is started again."""
 
 
@@ -85,6 +87,7 @@ class WorkersActor(Actor[WorkersMessage]):
         self._max = max_workers
         self._living: dict[str, Living] = {}
         self._reserved: set[str] = set()
+        self._ended: deque[WorkerInfo] = deque(maxlen=MOST_ENDED)
 
     async def pre_start(self, ctx: ActorContext[WorkersMessage]) -> None:
         found = await asyncio.to_thread(self._records.read_all)
@@ -103,21 +106,22 @@ class WorkersActor(Actor[WorkersMessage]):
                 else:
                     ctx.reply(msg, life.info())
             case StopWorker(id):
-                if living := self._living.get(id):
-                    living.ref.try_cast(Cancel())
-                    info = living.life.info()
-                    ctx.reply(msg, replace(info, state="stopping"))
+                try:
+                    life = await self._stop(id)
+                except (NotFound, StorageUnavailable) as error:
+                    ctx.reply_error(msg, error)
                 else:
-                    ctx.reply_error(msg, NotFound(f"no living worker is named {cut(id)}", value=id))
-            case ListWorkers():
-                ctx.reply(msg, [living.life.info() for living in self._living.values()])
+                    ctx.reply(msg, replace(life.info(), state="stopping"))
+            case ListWorkers(ended):
+                found = [living.life.info() for living in self._living.values()]
+                ctx.reply(msg, [*found, *self._ended] if ended else found)
             case Nudge(run):
                 if living := self._of_run(run):
                     self._record(living, ctx)
             case Recorded(run):
                 if living := self._of_run(run):
                     living.recorded = True
-                    await self._forget(living, ctx)
+                    self._forget(living)
             case Recovered(again):
                 self._reserved.clear()
                 for start in again:
@@ -130,7 +134,7 @@ class WorkersActor(Actor[WorkersMessage]):
                     living.down = True
                     _fix_end(living.life, notice.reason)
                     self._record(living, ctx)
-                    await self._forget(living, ctx)
+                    self._forget(living)
 
     async def post_stop(self, reason: Reason, ctx: ActorContext[WorkersMessage]) -> None:
         """All at once: see off what runs, record what has no end yet."""
@@ -194,6 +198,24 @@ class WorkersActor(Actor[WorkersMessage]):
 
     # ending
 
+    async def _stop(self, id: str) -> Life:
+        """Have it end, and see that neither this actor nor the next server forgets it."""
+        living = self._living.get(id)
+        if living is None:
+            raise NotFound(f"no living worker is named {cut(id)}", value=id)
+        life = living.life
+        life.record = replace(life.record, stopped=True)
+        living.ref.try_cast(Cancel())  # first: a disk that refuses keeps nothing running
+        try:
+            if life.record.start.restart == "always":
+                await self._write(life)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise StorageUnavailable(
+                f"{cut(id)} is being stopped, but that cannot be written into its file: {why}"
+            ) from error
+        return life
+
     def _of_run(self, run: str) -> Living | None:
         return next((x for x in self._living.values() if x.life.record.run == run), None)
 
@@ -209,56 +231,57 @@ class WorkersActor(Actor[WorkersMessage]):
             await _see_off(life)
         end = life.end
         assert end is not None
-        record = replace(life.record, end=end)
-        await self._on_disk(self._records.write, record)
+        await self._or_log(life, self._write(life))
         await life.outbox.say(end.kind, end.payload, id=end.id)
-        if not (end.reason == "server_stopped" and record.start.restart == "always"):
-            await self._on_disk(self._records.remove, record)
+        if not (end.reason == "server_stopped" and life.record.lasting):
+            await self._or_log(life, self._remove(life))
 
-    async def _on_disk(self, do: Callable[[Record], None], record: Record) -> None:
+    async def _write(self, life: Life) -> None:
+        async with life.file:
+            if life.filed:
+                await asyncio.to_thread(self._records.write, replace(life.record, end=life.end))
+
+    async def _remove(self, life: Life) -> None:
+        async with life.file:
+            life.filed = False
+            await asyncio.to_thread(self._records.remove, life.record)
+
+    async def _or_log(self, life: Life, change: Coroutine[Any, Any, None]) -> None:
         """The end goes into the log even if its file can't be touched."""
         try:
-            await asyncio.to_thread(do, record)
+            await change
         except OSError as error:
-            _log.error("cannot change the file of worker %s: %s", record.id, error.strerror)
+            _log.error("cannot change the file of worker %s: %s", life.record.id, error.strerror)
 
-    async def _forget(self, living: Living, ctx: ActorContext[WorkersMessage]) -> None:
-        """Free the name once both are done; then what is always to run runs again."""
-        if not (living.down and living.recorded):
-            return
-        life = living.life
-        del self._living[life.record.id]
-        start = life.record.start
-        if life.end is not None and life.end.reason == "keeper_lost" and start.restart == "always":
-            await self._start_again(start, ctx)
+    def _forget(self, living: Living) -> None:
+        """Free the name once both are done, and keep how it ended for whoever looks."""
+        if living.down and living.recorded:
+            del self._living[living.life.record.id]
+            self._ended.appendleft(replace(living.life.info(), state="ended", pid=None))
 
     # recovering
 
     async def _recover(self, found: Iterable[Record], lost: str, clock: Any) -> list[WorkerStart]:
         """Give each worker of an earlier time its end; which of them are to run again."""
-        return [
-            record.start
-            for record in found
-            if await self._recover_one(record, lost, clock) and record.start.restart == "always"
-        ]
+        return [record.start for record in found if await self._recover_one(record, lost, clock)]
 
     async def _recover_one(self, record: Record, lost: str, clock: Any) -> bool:
-        """Whether it ended by no will of its own."""
+        """Whether it is to run again: it is meant to last, and ended by nobody's will."""
         life = Life(record, self._publisher, clock)
         life.starts = None
         life.end = record.end
         if life.end is None:
             if await life.outbox.has_ended():
-                await self._on_disk(self._records.remove, record)
+                await self._or_log(life, self._remove(life))
                 return False
-            life.finish("failed", {"reason": lost})
-            await self._on_disk(self._records.write, replace(record, end=life.end))
+            life.finish("cancelled" if record.stopped else "failed", {"reason": lost})
+            await self._or_log(life, self._write(life))
         assert life.end is not None
         await life.outbox.say(life.end.kind, life.end.payload, id=life.end.id)
-        resumed = life.end.reason in RESUMED_AFTER or life.end.reason == lost
-        if not (resumed and record.start.restart == "always"):
-            await self._on_disk(self._records.remove, record)
-        return resumed
+        again = record.lasting and life.end.reason in (*RESUMED_AFTER, lost)
+        if not again:
+            await self._or_log(life, self._remove(life))
+        return again
 
 
 def _fix_end(life: Life, reason: Reason) -> None:
