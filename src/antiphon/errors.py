@@ -99,6 +99,10 @@ class WrongLoop(ActorError):
     """A ref was used from another loop or thread; use ``ref.threadsafe``."""
 
 
+class TooManyChildren(ActorError):
+    """A dynamic supervisor has as many children as it may."""
+
+
 # --- bus ------------------------------------------------------------------------------------
 
 

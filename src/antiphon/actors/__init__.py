@@ -10,15 +10,23 @@ from antiphon.actors.deadletters import DeadLetter, DeadLetterReason
 from antiphon.actors.feed import EventSource, Feed
 from antiphon.actors.mailbox import Overflow
 from antiphon.actors.monitors import MonitorRef
-from antiphon.actors.notices import Down, Joined, Left, Notice
+from antiphon.actors.notices import Down, Exit, Joined, Left, Notice
 from antiphon.actors.observer import Observer
 from antiphon.actors.reasons import Failed, Killed, NoProc, Reason, Status, Stopped
 from antiphon.actors.ref import ActorRef, Key
 from antiphon.actors.request import ReplyTo, Request
-from antiphon.actors.supervision import Backoff, Restart
-from antiphon.actors.supervisor import Child, Supervisor
+from antiphon.actors.supervision import Backoff, Restart, Strategy
+from antiphon.actors.supervisor import (
+    Child,
+    DynamicSupervisor,
+    RemoveChild,
+    StartChild,
+    Supervisor,
+    SupervisorMessage,
+)
 from antiphon.actors.system import ActorSystem
-from antiphon.actors.timers import Timer
+from antiphon.actors.timers import Interval, Timer
+from antiphon.actors.trace import Trace, current_trace, tracing
 
 __all__ = [
     "Actor",
@@ -31,9 +39,12 @@ __all__ = [
     "DeadLetter",
     "DeadLetterReason",
     "Down",
+    "DynamicSupervisor",
     "EventSource",
+    "Exit",
     "Failed",
     "Feed",
+    "Interval",
     "Joined",
     "Key",
     "Killed",
@@ -45,12 +56,19 @@ __all__ = [
     "Overflow",
     "RealClock",
     "Reason",
+    "RemoveChild",
     "ReplyTo",
     "Request",
     "Restart",
+    "StartChild",
     "Status",
     "Stopped",
+    "Strategy",
     "Supervisor",
+    "SupervisorMessage",
     "Timer",
     "TimerHandle",
+    "Trace",
+    "current_trace",
+    "tracing",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,7 @@ from antiphon.actors.feed import EventSource, Feed
 from antiphon.actors.life import Life
 from antiphon.actors.mailbox import Mailbox, Overflow
 from antiphon.actors.reasons import Reason, Status
+from antiphon.errors import SpawnFailed
 from antiphon.messages import ActorInfo
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class Keeper(Protocol):
         ...
 
     def decide(self, cell: Cell, life: Life, reason: Reason) -> float | None:
-        """Seconds until the next generation starts, or None: the ref ends."""
+        """Seconds until the next generation starts, or None: the ref ends.
+
+        Infinity: the keeper starts it itself, by ``start_held``.
+        """
         ...
 
 
@@ -50,6 +54,7 @@ class Cell:
 
     Attributes:
         final: Its parent ends it: no generation follows.
+        waiting_on: Whom its body waits for: an answer, or room in a mailbox.
     """
 
     __slots__ = (
@@ -71,6 +76,7 @@ class Cell:
         "restarts",
         "shutdown",
         "system",
+        "waiting_on",
         "was_running",
     )
 
@@ -107,6 +113,7 @@ class Cell:
         self.ready: deque[Feed] = deque()
         self.final = False
         self.was_running = False
+        self.waiting_on: ActorRef[Any] | None = None
         self.restarts = 0
         self.processed = 0
         self.failed = 0
@@ -159,11 +166,26 @@ class Cell:
         for feed in self.feeds:
             feed.wake()  # whatever it was in the middle of
         self.life = life = self._next_life()
-        self.system.observe("restarted", self.ref, life.number, reason, delay)
+        held = delay == float("inf")
+        self.system.observe("restarted", self.ref, life.number, reason, 0.0 if held else delay)
+        if held:
+            return
         if delay > 0:
             life.wait_to_start(delay)
         else:
             life.start()
+
+    async def start_held(self) -> bool:
+        """Start the generation that ``renew`` held back; False if its start failed."""
+        life = self.life
+        life.started = self.system.create_future()
+        life.start()
+        try:
+            await life.started
+        except SpawnFailed as error:
+            logger.error("%s", error, exc_info=error.__cause__)
+            return False
+        return True
 
     def end(self, reason: Reason) -> None:
         """The ref ends: nobody is there from now on."""
@@ -208,24 +230,39 @@ class Cell:
             self._ended = self.system.create_future()
         return await asyncio.shield(self._ended)
 
-    async def stop_as_child(self, why: str) -> None:
-        """Stop it for good, within its ``shutdown`` seconds, else kill it."""
+    async def end_as_child(self, why: str, *, drain: bool = False) -> None:
+        """Stop or drain it for good, within its ``shutdown`` seconds, else kill it."""
         self.final = True
-        self.life.stop(why)
-        if self.ended:
-            return
+        self._ask_to_end(why, drain)
+        if not self.ended:
+            await self._in_time(self.wait(), self.life)
+
+    async def end_generation(self, why: str) -> None:
+        """Stop its present generation, within its ``shutdown`` seconds, else kill it."""
+        life = self.life
+        life.stop(why)
+        if not life.over:
+            await self._in_time(life.wait(), life)
+
+    def _ask_to_end(self, why: str, drain: bool) -> None:
+        if drain:
+            self.life.drain(why)
+        else:
+            self.life.stop(why)
+
+    async def _in_time(self, end: Coroutine[Any, Any, Reason], life: Life) -> None:
         limit = None
         if self.shutdown != float("inf"):
-            limit = self.system.clock.call_later(self.shutdown, self._out_of_time)
+            limit = self.system.clock.call_later(self.shutdown, self._out_of_time, life)
         try:
-            await self.wait()
+            await end
         finally:
             if limit is not None:
                 limit.cancel()
 
-    def _out_of_time(self) -> None:
+    def _out_of_time(self, life: Life) -> None:
         logger.warning("%s did not stop within %g s, killed", self.path, self.shutdown)
-        self.life.kill(f"did not stop within {self.shutdown:g} s")
+        life.kill(f"did not stop within {self.shutdown:g} s")
 
     # --- the event port ---
 

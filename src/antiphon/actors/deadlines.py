@@ -31,10 +31,16 @@ class Deadlines:
         self._compact_at = _COMPACT_AT
 
     def add(self, timeout: float, future: asyncio.Future[Any]) -> None:
-        """Fail *future* in *timeout* seconds with CallTimeout, unless it is done by then."""
+        """Fail *future* in *timeout* seconds with CallTimeout, unless it is done by then.
+
+        Raises:
+            ValueError: *timeout* is no number of seconds from 0 up.
+        """
         due = self._clock.now() + timeout
         queue = self._queues.get(timeout)
         if queue is None:
+            if not timeout >= 0:
+                raise ValueError(f"a timeout is a number of seconds from 0, got {timeout}")
             queue = self._queues[timeout] = deque()
         else:
             while queue and queue[0][1].done():

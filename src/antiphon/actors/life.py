@@ -16,7 +16,7 @@ import asyncio
 import logging
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from itertools import islice
 from operator import length_hint
 from time import perf_counter
@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 from antiphon.actors.context import ActorContext
 from antiphon.actors.deadletters import DeadLetterReason
-from antiphon.actors.notices import Down, Notice
+from antiphon.actors.notices import Down, Exit, Notice
 from antiphon.actors.pipes import pipe
 from antiphon.actors.reasons import Failed, Killed, Reason, Status, Stopped
 from antiphon.actors.request import Envelope, callee_failed, refuse
+from antiphon.actors.trace import set_trace
 from antiphon.errors import ActorError, ActorStopped, NoReply, SpawnFailed
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ TURN = 256
 TURN_S = 0.005
 """Seconds of real time before the loop gives way."""
 
+_TAKING_CHILDREN = (Status.STARTING, Status.RUNNING, Status.DRAINING)
+
 NOTHING: Any = object()
 """Stands for "no message": None is a message."""
 
@@ -67,11 +70,16 @@ class Life:
         killed: It was killed: hooks end, ``post_stop`` doesn't run.
         failure: Raised by the loop between hooks: something of its own went wrong outside.
         watchers: Monitors on it; ``monitors``: made by it.
+        links: The generations that its abnormal end would end too, and theirs it.
+        errands: Its other work beside the hooks, see ``beside``.
+        jobs: Its blocking calls under way, see ``offload.py``.
+        traps_exits: It hears of such an end by a notice instead.
     """
 
     __slots__ = (
         "_asked",
         "_delay",
+        "_drained",
         "_grace",
         "_posted",
         "_reason",
@@ -88,9 +96,12 @@ class Life:
         "deferred",
         "end_callbacks",
         "envelope",
+        "errands",
         "failure",
         "interrupt",
+        "jobs",
         "killed",
+        "links",
         "monitors",
         "notices",
         "number",
@@ -101,6 +112,7 @@ class Life:
         "status",
         "task",
         "timers",
+        "traps_exits",
         "watchers",
         "zombie",
     )
@@ -125,13 +137,18 @@ class Life:
         self.children: dict[Cell, None] = {}
         self.timers: set[Timer] = set()
         self.pipes: set[asyncio.Task[None]] = set()
+        self.errands: set[asyncio.Task[None]] = set()
+        self.jobs: set[asyncio.Future[Any]] = set()
         self.monitors: set[MonitorRef] = set()
         self.watchers: dict[MonitorRef, None] = {}
+        self.links: dict[Life, None] = {}
+        self.traps_exits = False
         self.deferred: set[Envelope] = set()
         self.end_callbacks: list[Callable[[], object]] = []
         self.ran_from: float | None = None
         self._since = self.clock.now()
         self._asked: Stopped | None = None
+        self._drained: Stopped | None = None
         self._reason: Reason | None = None
         self._delay: TimerHandle | None = None
         self._grace: TimerHandle | None = None
@@ -149,8 +166,13 @@ class Life:
         return self.cell.ref
 
     @property
+    def is_held(self) -> bool:
+        """Not begun, and nothing will begin it by itself."""
+        return self.status is Status.NEW and self._delay is None and self.task is None
+
+    @property
     def takes_children(self) -> bool:
-        return self.status in (Status.STARTING, Status.RUNNING)
+        return self.status in _TAKING_CHILDREN
 
     # --- asked from outside ---
 
@@ -171,13 +193,31 @@ class Life:
 
     def stop(self, why: str | None = None) -> None:
         """End after the present hook."""
-        if self._asked is not None or self.status in (Status.STOPPING, Status.DEAD):
+        if self._asked is not None or self.status is Status.DEAD:
+            return
+        if self.status is Status.STOPPING and self._drained is None:
             return
         self._asked = Stopped(why)
         if self.status is Status.NEW:
             self._finalize()
-        else:
-            self._signal()
+            return
+        self._signal()
+        if self.status is Status.STOPPING:  # its children drain, and need not any more
+            for child in tuple(self.children):
+                child.life.stop(why)
+
+    def drain(self, why: str | None = None) -> None:
+        """End when all that was admitted until now is handled; admit nothing more."""
+        if self.status is Status.NEW:
+            self.stop(why)
+        if self._asked is not None or self._drained is not None or not self.takes_children:
+            return
+        self._drained = Stopped(why)
+        if self.status is Status.RUNNING:
+            self.status = Status.DRAINING
+        self.cell.stop_admission()
+        self.cell.box.turn_away()
+        self._signal()
 
     def kill(self, why: str | None = None) -> None:
         """End now: cancel the hook, kill the children, skip ``post_stop``."""
@@ -229,6 +269,9 @@ class Life:
 
     async def _run(self) -> None:
         self.task = asyncio.current_task()
+        assert self.task is not None
+        self.cell.system.bodies[self.task] = self
+        set_trace(None)  # of whoever started it
         try:
             await self._start()
             await self._work()
@@ -244,7 +287,7 @@ class Life:
         self._posted = True
         if self.killed:
             raise asyncio.CancelledError
-        self.status = Status.RUNNING
+        self.status = Status.RUNNING if self._drained is None else Status.DRAINING
         self.ran_from = self.clock.now()
         cell.was_running = True
         cell.system.observe("started", self.ref, self.number)
@@ -269,6 +312,8 @@ class Life:
             if ready:
                 spent += await self._slice(ready.popleft(), turn)
             elif not queue:
+                if self._drained is not None:
+                    return
                 waker = box.waker = create_future()
                 await waker
                 turn, spent = perf_counter(), 0
@@ -291,6 +336,8 @@ class Life:
                     elif self._open(item):
                         await handle(item.message, ctx)
                         self.envelope = None
+                        if item.trace is not None:
+                            set_trace(None)
                         unanswered = item.unanswered()
                         if unanswered is not None:
                             unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
@@ -335,8 +382,7 @@ class Life:
         """Take a call, a tick or a pipe's result in hand, unless nobody wants it any more."""
         future = envelope.future
         if future is None:
-            timer = envelope.timer
-            if envelope.life is not self or (timer is not None and not timer.active):
+            if envelope.life is not None and not self._is_due(envelope):
                 return False
         elif future.done() and self._skips_abandoned():
             self.cell.box.bury(envelope.message, DeadLetterReason.EXPIRED)
@@ -344,7 +390,16 @@ class Life:
         else:
             self.envelope = envelope
         self.current = envelope.message
+        if envelope.trace is not None:
+            set_trace(envelope.trace.step())
         return True
+
+    def _is_due(self, envelope: Envelope) -> bool:
+        """Whether a tick or a pipe's result is this generation's, and not cancelled."""
+        timer = envelope.timer
+        if timer is not None:
+            timer.queued = False
+        return envelope.life is self and (timer is None or timer.active)
 
     def _skips_abandoned(self) -> bool:
         return self.actor is not None and self.actor.skip_abandoned
@@ -354,7 +409,7 @@ class Life:
         actor = self.actor
         assert actor is not None
         feed.ready = False
-        taken = feed.source.take(TURN)
+        taken = None if self._drained is not None else feed.source.take(TURN)
         if taken is None:
             return 0
         feed.wake()  # until take() says None; behind the other feeds
@@ -456,15 +511,27 @@ class Life:
         if self.over:
             return  # a zombie that came to its senses
         if self._reason is None:
-            self._reason = self._asked or Stopped()
+            self._reason = self._asked or self._drained or Stopped()
         self._set_stopping()
         try:
-            while self.children and not self.killed:
-                await next(reversed(self.children)).stop_as_child("its parent stops")
+            await self._end_children()
             if self._posted and not self.killed:
                 await self._post_stop(self._reason)
         except BaseException as error:
             self._fall_in_post_stop(error)
+
+    async def _end_children(self) -> None:
+        """The last one started ends first; of a dynamic supervisor, all at once."""
+        why = "its parent stops"
+        if getattr(self.actor, "ends_children_at_once", False):
+            ends = [c.end_as_child(why, drain=self._is_draining()) for c in self.children]
+            await asyncio.gather(*ends)
+        while self.children and not self.killed:
+            last = next(reversed(self.children))
+            await last.end_as_child(why, drain=self._is_draining())
+
+    def _is_draining(self) -> bool:
+        return self._drained is not None and self._asked is None
 
     async def _post_stop(self, reason: Reason) -> None:
         assert self.actor is not None
@@ -508,6 +575,7 @@ class Life:
     def _task_done(self, task: asyncio.Task[None]) -> None:
         system = self.cell.system
         system.tasks.discard(task)
+        system.bodies.pop(task, None)
         system.zombies.discard(task)
         if not task.cancelled():
             task.exception()
@@ -539,13 +607,14 @@ class Life:
             return
         self.status = Status.DEAD
         self.over = True
-        reason = self._reason = self._reason or self._asked or Stopped()
+        reason = self._reason = self._reason or self._asked or self._drained or Stopped()
         if self._delay is not None:
             self._delay.cancel()
         self._end_slice()
         self._abandon(_why(reason))
         self._release(reason)
         told = self._refuse_start(reason)
+        self._unlink(None if told else reason)
         if isinstance(reason, Failed):
             if not told:
                 logger.error("%s failed", self.path, exc_info=reason.error)
@@ -566,8 +635,11 @@ class Life:
             timer.cancel()
         for monitor in tuple(self.monitors):
             monitor.release()
-        for task in tuple(self.pipes):
+        for task in (*self.pipes, *self.errands):
             task.cancel()
+        for job in tuple(self.jobs):
+            job.cancel()
+        self.cell.waiting_on = None
         for envelope in self.deferred:
             if envelope.future is not None:
                 refuse(envelope.future, self._lost(reason))
@@ -594,6 +666,21 @@ class Life:
         self.started.set_exception(error)
         return True
 
+    def _unlink(self, reason: Reason | None) -> None:
+        """End all links; an abnormal end reaches the peers."""
+        peers, self.links = self.links, {}
+        for peer in peers:
+            peer.links.pop(self, None)
+            if isinstance(reason, Failed | Killed):
+                peer.linked_end(self.ref, reason)
+
+    def linked_end(self, ref: ActorRef[Any], reason: Reason) -> None:
+        """A linked actor has ended abnormally: end too, or hear of it."""
+        if self.traps_exits:
+            self.notify(Exit(ref, reason))
+        else:
+            self.kill(f"linked to {ref.path}: {reason}")
+
     def _tell(self, reason: Reason, *, restarting: bool) -> None:
         for monitor in tuple(self.watchers):
             monitor.target = None
@@ -604,6 +691,19 @@ class Life:
             self._waiters.set_result(reason)
 
     # --- helpers of the context ---
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run *work* beside the hooks; what it raises fails the actor. Ends with the generation."""
+        task = self.cell.system.loop.create_task(self._guard(work))
+        self.errands.add(task)
+        self.cell.system.tasks.add(task)
+        task.add_done_callback(lambda t: self._pipe_done(t, work))
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self.fail(error)
 
     def pipe(
         self,
@@ -619,11 +719,20 @@ class Life:
 
     def _pipe_done(self, task: asyncio.Task[None], awaitable: Awaitable[Any]) -> None:
         self.pipes.discard(task)
+        self.errands.discard(task)
         self.cell.system.tasks.discard(task)
         if asyncio.iscoroutine(awaitable):
             awaitable.close()  # cancelled before its first step
         if not task.cancelled():
             task.exception()
+
+    def offload(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Run blocking code in a thread; abandoned with this generation."""
+        system = self.cell.system
+        job = system.offload.submit(system.loop, work, *args)
+        self.jobs.add(job)
+        job.add_done_callback(self.jobs.discard)
+        return job
 
     # --- being looked at ---
 
@@ -638,8 +747,12 @@ class Life:
     def busy(self) -> str | None:
         """Say what keeps it from being quiet; None if nothing does."""
         waiting = len(self.cell.box.queue)
+        if self.jobs:
+            return f"{len(self.jobs)} blocking calls under way"
         if self.pipes:
             return f"{len(self.pipes)} pipes under way"
+        if not all(is_suspended(task) for task in self.errands):
+            return "an errand under way"
         if self.task is None or (self._task_over and self.children):
             return None  # waits for its backoff, or for children that speak for themselves
         if is_suspended(self.task) and not waiting:

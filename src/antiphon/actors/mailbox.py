@@ -16,6 +16,7 @@ from typing import Any
 from antiphon.actors.deadletters import DeadLetterReason
 from antiphon.actors.protocol import ANYTHING, Accepts
 from antiphon.actors.request import Envelope, refuse
+from antiphon.actors.trace import current_trace
 from antiphon.errors import ActorDead, ActorStopped, MailboxFull
 
 DEFAULT_CAPACITY = 1024
@@ -112,7 +113,8 @@ class Mailbox:
             return False
         if not self.has_room() and not self._make_room(message):
             return False
-        self.queue.append(message)
+        trace = current_trace()
+        self.queue.append(message if trace is None else Envelope(message, None, trace))
         self.wake()
         return True
 
@@ -143,16 +145,20 @@ class Mailbox:
             self._wait(envelope, None, future)
 
     def put_own(self, envelope: Envelope) -> None:
-        """Queue a tick or a pipe's result, beyond the bound if need be."""
+        """Queue a tick or a pipe's result, beyond the bound if need be; closed, drop it."""
+        if self.closed is not None:
+            return
         self.queue.append(envelope)
         self.wake()
 
     def wait_for_room(self, message: Any, future: asyncio.Future[None]) -> None:
         """Queue *message* once there is room, then resolve *future*; first come, first served."""
-        self._wait(Envelope(message, None), future, future)
+        self._wait(Envelope(message, None, current_trace()), future, future)
 
     def gone(self) -> ActorDead:
         """Make the error of somebody who asks a closed mailbox."""
+        if self.closed is DeadLetterReason.STOPPED:
+            return ActorStopped(f"cannot reach {self.path}: it is ending")
         return ActorDead(f"cannot reach {self.path}: nobody is there")
 
     def _wait(
@@ -183,7 +189,7 @@ class Mailbox:
 
     def _evict(self) -> bool:
         for index, item in enumerate(self.queue):
-            if type(item) is not Envelope or item.future is not None:
+            if type(item) is not Envelope or item.life is None:
                 del self.queue[index]
                 self._discard(item, DeadLetterReason.OVERFLOW, MailboxFull)
                 return True
@@ -200,7 +206,7 @@ class Mailbox:
                 if envelope.future is not None and not envelope.future.done():
                     self.queue.append(envelope)
             elif not admitted.done():
-                self.queue.append(envelope.message)
+                self.queue.append(envelope.message if envelope.trace is None else envelope)
                 admitted.set_result(None)
         self._set_limit()
 
@@ -231,12 +237,16 @@ class Mailbox:
 
     def flush(self) -> None:
         """Bury what waits: its ref has ended."""
-        waiting = list(self.waiters.items())
-        self.waiters.clear()
         queued = list(self.queue)
         self.queue.clear()
         for item in queued:
             self._discard(item, DeadLetterReason.STOPPED, ActorStopped)
+        self.turn_away()
+
+    def turn_away(self) -> None:
+        """Refuse those who wait for room."""
+        waiting = list(self.waiters.items())
+        self.waiters.clear()
         for envelope, admitted in waiting:
             future = envelope.future if admitted is None else admitted
             if future is not None:
@@ -247,6 +257,8 @@ class Mailbox:
     ) -> None:
         if type(item) is not Envelope:
             self.bury(item, reason)
+        elif item.future is None and item.life is None:
+            self.bury(item.message, reason)
         elif item.future is not None and not refuse(
             item.future, error(f"{self.path} did not come to this message")
         ):

@@ -14,6 +14,7 @@ from antiphon.errors import ActorDead, CalleeFailed
 if TYPE_CHECKING:
     from antiphon.actors.life import Life
     from antiphon.actors.timers import Timer
+    from antiphon.actors.trace import Trace
 
 R = TypeVar("R")
 M_co = TypeVar("M_co", covariant=True)
@@ -44,21 +45,23 @@ class Envelope:
     """What a mailbox holds for anything that is not a plain cast.
 
     Attributes:
-        future: The caller's; None for a timer's tick or a pipe's result, which then
-            carry the *life* they belong to, and the *timer* that may still cancel them.
-        due: When the caller stops waiting, by the system's clock.
+        future: The caller's; None for a traced cast, and for a timer's tick or a pipe's
+            result, which carry the *life* they belong to, and the *timer* that may still
+            cancel them.
+        trace: What it belongs to, if its sender did.
         deferred: The answer comes later, by a ``ReplyTo``.
     """
 
-    __slots__ = ("deferred", "due", "future", "life", "message", "timer")
+    __slots__ = ("deferred", "future", "life", "message", "timer", "trace")
 
-    due: float
-    life: Life
-    timer: Timer | None
-
-    def __init__(self, message: Any, future: asyncio.Future[Any] | None) -> None:
+    def __init__(
+        self, message: Any, future: asyncio.Future[Any] | None, trace: Trace | None = None
+    ) -> None:
         self.message = message
         self.future = future
+        self.trace = trace
+        self.life: Life | None = None
+        self.timer: Timer | None = None
         self.deferred = False
 
     def unanswered(self) -> asyncio.Future[Any] | None:

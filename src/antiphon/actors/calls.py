@@ -1,0 +1,76 @@
+"""What ``call`` returns, and how a circle of waiting actors is seen before it closes.
+
+Each cell points at the ref that its own body waits for: the answer to a call, or
+room in a full mailbox. Following the pointers from there tells whether the wait
+could ever end (the wait-for graph of one-resource deadlocks, Holt 1972). Tasks that
+a body started wait on their own account and end by their timeouts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from antiphon.errors import CallCycle
+
+if TYPE_CHECKING:
+    from antiphon.actors.life import Life
+    from antiphon.actors.ref import ActorRef
+
+R = TypeVar("R")
+
+FARTHEST = 10_000
+"""Pointers followed at most; a longer chain is let pass and ends by its timeouts."""
+
+
+class Call(asyncio.Future[R]):
+    """The answer to come, for whoever awaits it."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: ActorRef[Any], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._target = target
+
+    def __await__(self) -> Generator[Any, None, R]:
+        if not self.done():
+            life = self._target._system.bodies.get(asyncio.current_task())
+            if life is not None:
+                return self._await_in(life)
+        return super().__await__()
+
+    __iter__ = __await__
+
+    def _await_in(self, life: Life) -> Generator[Any, None, R]:
+        try:
+            with waiting(life, self._target):
+                return (yield from super().__await__())
+        except CallCycle:
+            self.cancel()  # whoever is asked needs not answer
+            raise
+
+
+@contextmanager
+def waiting(life: Life, target: ActorRef[Any]) -> Iterator[None]:
+    """Note that the body of *life* waits for *target*.
+
+    Raises:
+        CallCycle: *target* waits, by however many steps, for *life*'s actor.
+    """
+    cell = life.cell
+    path = [cell.path]
+    at: ActorRef[Any] | None = target
+    for _ in range(FARTHEST):
+        if at is None or at._cell is None:
+            break
+        path.append(at.path)
+        if at._cell is cell:
+            raise CallCycle(f"cannot wait for {target.path}: {' -> '.join(path)} waits in a circle")
+        at = at._cell.waiting_on
+    before, cell.waiting_on = cell.waiting_on, target
+    try:
+        yield
+    finally:
+        cell.waiting_on = before
