@@ -166,5 +166,6 @@ def _one_line(error: ValidationError, sources: Mapping[str, Source]) -> str:
     source = sources.get(name, "file")
     if first["type"] == "extra_forbidden":
         return f"unknown setting {name!r} (from the {source})"
-    why = first["msg"][:1].lower() + first["msg"][1:]
+    why = first["msg"].removeprefix("Value error, ")
+    why = why[:1].lower() + why[1:]
     return f"setting {name} (from the {source}): {why}, got {cut(first['input'])}"

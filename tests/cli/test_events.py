@@ -68,15 +68,16 @@ def test_publishing_again_with_the_same_id_changes_nothing(live: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("publish", "a..b"), 1, "invalid_topic"),
+        (("publish", "a..b"), 2, "invalid_topic"),
         (("publish", "_sys.x"), 1, "forbidden"),
-        (("publish", "a", "1e400"), 1, "invalid_payload"),
+        (("publish", "a", "1e400"), 2, "invalid_payload"),
         (("publish", "a", "{"), 2, "payload is no JSON"),
         (("publish", "a", "NaN"), 2, "payload is no JSON"),
         (("publish", "a", "1", "--level", "x"), 2, "--level"),
-        (("tail", "**"), 1, "invalid_pattern"),
-        (("tail", "--after", "nonsense"), 1, "bad_request"),
-        (("query", "a", "--since", "yesterday"), 1, "bad_request"),
+        (("tail", "**"), 2, "invalid_pattern"),
+        (("tail", "--from", "now", "--after", "3"), 2, "exclude each other"),
+        (("tail", "--after", "nonsense"), 2, "bad_request"),
+        (("query", "a", "--since", "yesterday"), 2, "15m"),
         (("query", "--limit", "0"), 2, "--limit"),
         (("topics", "--url", "nonsense"), 2, "--url"),
     ],
@@ -94,7 +95,7 @@ def test_every_refusal_is_one_clear_line(
 
 def test_a_payload_nested_too_deep_is_refused_by_the_server(live: Shell) -> None:
     done = live("publish", "a", "-", input="[" * 100_000 + "]" * 100_000)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "invalid_payload" in done.stderr
 
 

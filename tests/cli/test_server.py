@@ -53,7 +53,7 @@ def test_a_killed_actor_comes_back_and_the_tree_shows_it(shell: Shell) -> None:
     assert actors["log/bus"]["restarts"] == 1
     assert actors["log/store"]["restarts"] == 0
     table = shell.ok("actors").splitlines()
-    assert any(line.lstrip().startswith("bus ") for line in table)
+    assert any(line.startswith("    log/bus ") for line in table)
     missing = shell("actors", "kill", "nobody")
     assert missing.returncode == 1
     assert "not_found" in missing.stderr

@@ -193,3 +193,18 @@ def test_the_delay_between_connects_grows_to_a_bound() -> None:
     assert delays[0] < 0.1
     assert delays[-1] == MOST_DELAY_S
     assert backoff_s(3, 0.0) == backoff_s(3, 1.0) / 2
+
+
+def test_a_seq_that_is_not_reached_yet_is_told() -> None:
+    def script(talk: Talk) -> None:
+        assert talk.welcome(pos="e1.7")["after"] == 999
+        talk.say(op="live", sid="tail")
+        stay(talk)
+
+    with frame_server(script) as url:
+        tail = tail_of(url, after=999)
+        first, second = take(tail, 2)
+        tail.close()
+    assert (first.kind, second.kind) == ("ahead", "live")
+    assert "999" in first.message
+    assert "after 7" in first.message

@@ -91,10 +91,10 @@ class DeadLetters:
             self._quiet = {k: v for k, v in self._quiet.items() if v[0] > now}
         self._quiet[key] = (now + _QUIET_S, 0)
         logger.warning(
-            "dead letter (%s): %s for %s from %s, %d more of these in the last minute",
+            "dead letter (%s): %s for %s from %s%s",
             letter.reason,
             type(letter.message).__name__,
             letter.target,
             letter.sender or "outside",
-            folded,
+            f", {folded} more of these before it" if folded else "",
         )

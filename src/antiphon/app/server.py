@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -77,6 +78,7 @@ class Server:
         self.folder = DataFolder(settings.data)
         self.started = time.monotonic()
         self.ending = asyncio.Event()
+        self._announced = False
 
     async def run(self) -> int:
         """Serve until told to end; the exit code.
@@ -100,7 +102,7 @@ class Server:
             finally:
                 listening.close()
         finally:
-            self.folder.server.unlink(missing_ok=True)
+            self._take_back_facts()
             self.folder.release()
 
     async def _serve(
@@ -186,6 +188,9 @@ class Server:
     def _announce(self, gateway: Gateway, token: str, workspace: Path | None) -> None:
         facts = {"url": gateway.url, "pid": os.getpid(), "token_file": str(self.folder.token)}
         _write_private(self.folder.server, facts)
+        if self.settings.ready_file is not None:
+            _write_private(self.settings.ready_file, facts)
+        self._announced = True
         page = f"{gateway.url}/#token={token}"
         # Only a person's terminal is told the token; what goes to a file may be kept or sent on.
         shown = page if sys.stdout.isatty() else gateway.url
@@ -195,11 +200,17 @@ class Server:
         print(f"  data      {self.folder.path}")
         if workspace is not None:
             print(f"  watching  {workspace}")
+        if shutil.which("antiphon") is None:
+            print(f"  command   {Path(sys.executable).with_name('antiphon')}")
         print("  stop      Ctrl-C", flush=True)
-        if self.settings.ready_file is not None:
-            _write_private(self.settings.ready_file, facts)
         if self.settings.open:
             webbrowser.open(page)
+
+    def _take_back_facts(self) -> None:
+        """Nobody is to look for a server that has ended."""
+        self.folder.server.unlink(missing_ok=True)
+        if self.settings.ready_file is not None and self._announced:
+            self.settings.ready_file.unlink(missing_ok=True)
 
     def _status(self, running: Core, gateway: Gateway) -> dict[str, Any]:
         log = running.log
@@ -223,7 +234,7 @@ class Server:
             "workers": sum(a.key.startswith("services/workers/") for a in actors),
             "actors": len(actors),
             "dead_letters": len(running.system.dead_letters),
-            "published": log.counters,
+            "events": log.counters,
         }
 
 

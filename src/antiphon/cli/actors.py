@@ -42,7 +42,9 @@ def show(
 @actors_app.command()
 def kill(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Its path, such as log/store.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="As the list shows it, such as log/store.")
+    ],
     data: DataOption = None,
     url: UrlOption = None,
 ) -> None:
@@ -72,7 +74,7 @@ def as_tree(actors: list[ActorInfo]) -> list[tuple[ActorInfo, int]]:
 
 def _row(actor: ActorInfo, level: int) -> tuple[object, ...]:
     return (
-        "  " * level + actor.key.removeprefix(f"{actor.parent}/"),
+        "  " * level + actor.key,
         actor.state,
         actor.generation,
         actor.restarts,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from antiphon.cli.console import complain, describe
 from antiphon.client.endpoint import NoServer
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, BusError
 
 FAILED = 1
 USAGE = 2
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None takes the process's.
 
     Returns:
-        0, 1 failed, 2 usage, 3 no server, 130 interrupted; of ``run`` its command's code.
+        0, 1 failed, 2 usage (a value that breaks a rule too), 3 no server, 130 interrupted;
+        of ``run`` its command's code.
     """
     import typer
 
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return NO_SERVER
     except AntiphonError as error:
         complain(describe(error))
-        return FAILED
+        wrong = isinstance(error, BusError) and error.status == BusError.status
+        return USAGE if wrong else FAILED
     except OSError as error:
         complain(str(error))
         return FAILED

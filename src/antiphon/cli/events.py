@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -14,10 +15,11 @@ import typer
 from antiphon.cli import console
 from antiphon.cli.find import Client, finder, how_to_start
 from antiphon.cli.options import DataOption, JsonOption, LimitOption, PatternsArgument, UrlOption
+from antiphon.cli.times import moment
 from antiphon.client.endpoint import NoServer
 from antiphon.client.http import PAGE_EVENTS
 from antiphon.ids import new_id
-from antiphon.messages import EventIn
+from antiphon.messages import EventIn, StartWord
 from antiphon.messages.event import Level
 
 LEVELS = ("synced", "committed", "none")
@@ -48,7 +50,7 @@ def publish(
     type: Annotated[str, typer.Option(help="What kind of event it is.")] = "custom.event",
     source: Annotated[str | None, typer.Option(help="Who says so, a URI reference.")] = None,
     id: Annotated[
-        str | None, typer.Option(help="Publishing again with the same id changes nothing.")
+        str | None, typer.Option(help="Publishing it on this topic again changes nothing.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="What it is about.")] = None,
     correlation_id: Annotated[str | None, typer.Option(help="The work it belongs to.")] = None,
@@ -82,7 +84,8 @@ def publish(
         console.raw_lines()(msgspec.json.encode(result))
     else:
         again = ", which was there already" if result.duplicate else ""
-        console.say(f"{result.id} is event {result.seq if result.seq is not None else '-'}{again}")
+        stored = "was handed in" if result.seq is None else f"is event {result.seq}"
+        console.say(f"{result.id} {stored}{again}")
 
 
 def _payload(text: str | None) -> Any:
@@ -95,15 +98,16 @@ def _payload(text: str | None) -> Any:
     except RecursionError:
         return msgspec.Raw(data)
     except msgspec.DecodeError as error:
-        raise typer.BadParameter(
-            f"payload is no JSON: {error}; text needs quotes: '\"hello\"'"
-        ) from error
+        hint = "" if data.startswith(b'"') else "; text needs quotes: '\"hello\"'"
+        raise typer.BadParameter(f"payload is no JSON: {error}{hint}") from error
     return msgspec.Raw(data.strip())
 
 
 def tail(
     patterns: PatternsArgument = None,
-    start: Annotated[Start, typer.Option("--from", help="Where to begin.")] = Start.NOW,
+    start: Annotated[
+        Start | None, typer.Option("--from", help="Where to begin; default: now.")
+    ] = None,
     after: Annotated[
         str | None, typer.Option(metavar="CURSOR|SEQ", help="Begin after this position.")
     ] = None,
@@ -120,8 +124,11 @@ def tail(
     from antiphon.cli.follow import follow
     from antiphon.client.tail import Tail
 
+    if start is not None and after is not None:
+        raise typer.BadParameter("--from and --after exclude each other", param_hint="--from")
     place = finder(data, url)
-    tail = Tail(place, patterns or ["*"], start=start.value, after=position(after))
+    begin: StartWord = "now" if start is None else start.value
+    tail = Tail(place, patterns or ["*"], start=begin, after=position(after))
     try:
         return follow(tail, _writer(as_json), limit=limit)
     except NoServer as error:
@@ -149,8 +156,10 @@ def _writer(as_json: bool, *, dated: bool = False) -> Callable[[bytes], None]:
 
 def query(
     patterns: PatternsArgument = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Not before, RFC 3339.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Not after, RFC 3339.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not before: a time, a date, or 2h ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Not after.")] = None,
     type: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
     source: Annotated[str | None, typer.Option(help="Only from here.")] = None,
     correlation_id: Annotated[str | None, typer.Option(help="Only of this work.")] = None,
@@ -161,8 +170,8 @@ def query(
 ) -> None:
     """Print stored events: the newest --limit, oldest first."""
     wanted = {
-        "since": since,
-        "until": until,
+        "since": _moment("--since", since),
+        "until": _moment("--until", until),
         "type": type,
         "source": source,
         "correlation_id": correlation_id,
@@ -172,6 +181,13 @@ def query(
     write = _writer(as_json, dated=True)
     for event in found:
         write(event)
+
+
+def _moment(option: str, text: str | None) -> str | None:
+    try:
+        return None if text is None else moment(text, datetime.now().astimezone())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def newest(

@@ -32,5 +32,5 @@ LimitOption: TypeAlias = Annotated[
 ]
 PatternsArgument: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATTERN]...", help="Such as worker.*; default: everything."),
+    typer.Argument(metavar="[PATTERN]...", help="Such as worker.*; default: all but _sys.*."),
 ]

@@ -77,6 +77,9 @@ def status(as_json: JsonOption = False, data: DataOption = None, url: UrlOption 
     wide = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         console.say(f"{name:<{wide}}  {console.clean(value)}")
+    if sys.stdout.isatty() and client.endpoint.token is not None:
+        # As with serve: only a person's terminal is told the token.
+        console.say(f"{'open':<{wide}}  {client.endpoint.url}/#token={client.endpoint.token}")
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

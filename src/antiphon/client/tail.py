@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 class TailNotice(NamedTuple):
     """Something that is no event: what is missing, or how the connection stands."""
 
-    kind: Literal["gap", "reset", "lag", "live", "lost", "back"]
+    kind: Literal["ahead", "gap", "reset", "lag", "live", "lost", "back"]
     message: str
 
 
@@ -109,7 +109,12 @@ class Tail:
             self._socket = None
 
     def __iter__(self) -> Iterator[Item]:
+        asked = self._after
         self._open()
+        if isinstance(asked, int) and self.cursor is not None:
+            head = Cursor.parse(self.cursor).seq
+            if asked > head:
+                yield TailNotice("ahead", f"there is no seq {asked} yet, going on after {head}")
         while True:
             lost = yield from self._until_lost()
             yield TailNotice("lost", lost)

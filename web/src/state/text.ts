@@ -115,6 +115,17 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 }
 const OTHERS: readonly Family[] = ['a', 'b', 'c']
 
+/** A topic without its last token, which tells the most and is never cut short. */
+export const stem = (topic: string): string => visible(topic.slice(0, lastDot(topic)))
+
+/** The last token with its dot; nothing where it is the only one. */
+export const leaf = (topic: string): string => visible(topic.slice(lastDot(topic)))
+
+const lastDot = (topic: string): number => {
+  const at = topic.lastIndexOf('.')
+  return at < 0 ? topic.length : at
+}
+
 /** Which colour a topic has: its first token decides. */
 export function family(topic: string): Family {
   const first = topic.split('.', 1)[0] ?? ''

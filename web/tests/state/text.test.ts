@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { duration, family, isBad, plural, prettyJson, preview, rate, visible } from '../../src/state/text.ts'
+import { duration, family, isBad, leaf, plural, prettyJson, preview, rate, stem, visible } from '../../src/state/text.ts'
 
 test('a preview is one line, whatever the payload', () => {
   assert.equal(preview(null), '')
@@ -59,4 +59,10 @@ test('failures are known by their type', () => {
   assert.equal(isBad('worker_failed'), true)
   assert.equal(isBad('system_error'), true)
   assert.equal(isBad('custom.terror'), false)
+})
+
+test('a topic is cut in the middle: its last token stands apart', () => {
+  for (const topic of ['worker.build.progress', 'a', 'a.b', '.x']) assert.equal(stem(topic) + leaf(topic), topic)
+  assert.equal(leaf('worker.build.progress'), '.progress')
+  assert.equal(leaf('hello'), '')
 })

@@ -23,6 +23,7 @@ class Life:
     """One stay: from StartWorker to its end, over all starts of its command.
 
     Attributes:
+        starts: How often its command was started; None if nobody here knows.
         last: How the last run ended.
         end: How the stay ended, once that is fixed; ``finish`` does it.
         leaving: The run that was still going on when the WorkerActor was stopped from
@@ -40,7 +41,7 @@ class Life:
         )
         self.state: WorkerState = "starting"
         self.pid: int | None = None
-        self.starts = 0
+        self.starts: int | None = 0
         self.last: Outcome | None = None
         self.end: End | None = None
         self.clock = clock
@@ -50,7 +51,8 @@ class Life:
     def finish(self, kind: EndKind, payload: dict[str, Any]) -> None:
         """Fix how it ended; the first to say so is right."""
         if self.end is None:
-            self.end = End(kind=kind, payload={**payload, "starts": self.starts}, id=new_id())
+            starts = {} if self.starts is None else {"starts": self.starts}
+            self.end = End(kind=kind, payload={**payload, **starts}, id=new_id())
 
     def info(self) -> WorkerInfo:
         start = self.record.start
@@ -62,7 +64,7 @@ class Life:
             state=self.state,
             restart=start.restart,
             pid=self.pid,
-            starts=self.starts,
+            starts=self.starts or 0,
             age_s=round(self.clock.now() - self._born, 3),
             lines=self.output.lines,
             exit_code=self.last.exit_code if self.last else None,

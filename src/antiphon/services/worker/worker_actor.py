@@ -112,7 +112,7 @@ class WorkerActor(Actor[WorkerMessage]):
 
     def _begin(self, ctx: ActorContext[WorkerMessage]) -> None:
         self._life.state = "starting"
-        self._life.starts += 1
+        self._life.starts = (self._life.starts or 0) + 1
         ctx.pipe_to_self(self._run_once(), RunOver)
 
     async def _run_once(self) -> Outcome:
@@ -191,7 +191,7 @@ class WorkerActor(Actor[WorkerMessage]):
 
     async def _tell_restart(self, outcome: Outcome, delay: float) -> None:
         """Say how it ended, then end what that run left: no two runs at the same time."""
-        number = self._life.starts
+        number = self._life.starts or 0
         told = {"start": number, "next_start": number + 1, "delay_ms": round(delay * 1000)}
         await self._life.outbox.say("restarting", outcome.payload() | told)
         await self._end_session()

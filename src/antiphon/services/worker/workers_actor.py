@@ -162,7 +162,7 @@ class WorkersActor(Actor[WorkersMessage]):
             while name in self._living or name in self._reserved:
                 name = secrets.token_hex(4)
         elif name in self._living or name in self._reserved:
-            raise BadRequest(f"a living worker is named {name} already", value=name)
+            raise BadRequest(f"the name {cut(name)} is in use by a living worker", value=name)
         return replace(start, name=name)
 
     async def _start(
@@ -245,6 +245,7 @@ class WorkersActor(Actor[WorkersMessage]):
     async def _recover_one(self, record: Record, lost: str, clock: Any) -> bool:
         """Whether it ended by no will of its own."""
         life = Life(record, self._publisher, clock)
+        life.starts = None
         life.end = record.end
         if life.end is None:
             if await life.outbox.has_ended():
