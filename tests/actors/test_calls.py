@@ -139,3 +139,26 @@ async def test_a_negative_timeout_raises_and_sends_nothing(system: ActorSystem) 
     await settle(system)
     assert ref._cell is not None
     assert ref._cell.processed == 0
+
+
+async def test_a_caller_cancelled_in_the_turn_of_its_reply_sees_the_cancelling(
+    system: ActorSystem,
+) -> None:
+    callers: list[asyncio.Task[Any]] = []
+    replied: list[bool] = []
+
+    class Hasty(Recorder):
+        async def handle(self, msg: Any, ctx: Ctx) -> None:
+            replied.append(ctx.reply(msg, "x"))
+            callers[0].cancel()
+
+    ref = await system.spawn(Hasty)
+
+    async def ask() -> Any:
+        return await ref.call(Ask("x"))
+
+    callers.append(asyncio.create_task(ask()))
+    with pytest.raises(asyncio.CancelledError):
+        await callers[0]
+    assert replied == [True]
+    assert ref.is_alive

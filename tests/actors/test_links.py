@@ -133,11 +133,19 @@ async def test_a_circle_of_links_ends_once(system: ActorSystem) -> None:
 
 async def test_a_child_is_linked_before_its_pre_start(system: ActorSystem) -> None:
     a, _ = await pair(system)
+    linked: list[bool] = []
+
+    class Looking(Recorder):
+        async def pre_start(self, ctx: Ctx) -> None:
+            parent = a._cell
+            assert parent is not None
+            linked.append(ctx._life in parent.life.links and parent.life in ctx._life.links)
 
     async def make(ctx: Ctx) -> Any:
-        return await ctx.spawn(Recorder, "child", link=True)
+        return await ctx.spawn(Looking, "child", link=True)
 
     child = await a.call(Do(make))
+    assert linked == [True]
     child.cast(Crash(ValueError()))
     assert isinstance(await a.wait(), Killed)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.actors.kit import Ask, Ctx, Do, Note, Recorder, until
 
-from antiphon.actors import ActorSystem, Failed
+from antiphon.actors import ActorSystem, Child, Failed, Key, Supervisor
 from antiphon.actors.offload import Offload
 from antiphon.errors import CalleeFailed
 from antiphon.testing import NotQuiet, settle
@@ -143,3 +143,29 @@ async def test_settle_waits_for_what_was_handed_out(system: ActorSystem) -> None
 def test_a_pool_without_threads_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 thread"):
         Offload(0)
+
+
+async def test_a_result_does_not_reach_the_next_generation(system: ActorSystem) -> None:
+    log: list[Any] = []
+    key: Key[Any] = Key("kept")
+    await system.supervise(Supervisor([Child(key, lambda: Recorder(log))]), "sup")
+    ref = system.ref(key)
+    go, ended = threading.Event(), threading.Event()
+
+    def work() -> str:
+        go.wait(5)
+        ended.set()
+        return "late"
+
+    async def run_and_crash(ctx: Ctx) -> None:
+        ctx.pipe_to_self(ctx.offload(work), Note)
+        await until(lambda: next(iter(system.offload._under_way)).running)
+        raise ValueError
+
+    ref.cast(Do(run_and_crash))
+    await until(lambda: ref.generation == 2 and system.offload.orphans == 1)
+    go.set()
+    await until(ended.is_set)
+    await ref.call(offloading(int))  # by the same thread, or beside it
+    await settle(system)
+    assert "late" not in log
