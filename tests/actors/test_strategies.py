@@ -262,6 +262,15 @@ async def test_a_child_that_cannot_start_is_told_and_not_kept(system: ActorSyste
     await pool.call(StartChild(Child(KEYS[0], Recorder)))
 
 
+async def test_a_child_that_makes_no_sense_is_the_askers_fault_alone(system: ActorSystem) -> None:
+    pool = await dynamic(system)
+    healthy = await pool.call(StartChild(Child(KEYS[0], Recorder)))
+    with pytest.raises(ValueError, match="capacity"):
+        await pool.call(StartChild(Child(KEYS[1], Recorder, capacity=0)))
+    assert pool.generation == 1
+    assert await healthy.call(Ask("fine")) == "fine"
+
+
 async def test_a_slow_start_holds_up_no_other(system: ActorSystem) -> None:
     pool = await dynamic(system)
     gate = Gate()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import Sequence
 
 import pytest
 from tests.actors.kit import Crash, Recorder, until
@@ -12,7 +14,10 @@ from antiphon.app.core import core
 from antiphon.app.observing import PER_SECOND, Observing
 from antiphon.app.stats import STATS, TOPIC, StatsActor
 from antiphon.bus import BUS
+from antiphon.bus.store import Row, StoreUnavailable
+from antiphon.errors import StorageUnavailable
 from antiphon.stores import MemoryEventStore
+from antiphon.testing import Probe, settle
 
 
 async def test_a_sample_comes_each_second_to_whoever_is_subscribed() -> None:
@@ -79,9 +84,54 @@ async def test_a_failure_is_told_with_its_traceback() -> None:
         ref = await running.system.spawn(Recorder, "mine")
         ref.cast(Crash(ValueError("in the traceback")))
         await ref.wait()
-        async with running.bus.events("_sys.actors.user.mine.*", start="earliest") as events:
+        async with running.bus.events("_sys.actors.user.*", start="earliest") as events:
             told = [(await asyncio.wait_for(anext(events), 10)) for _ in range(3)]
+    assert {event.key for event in told} == {"user/mine"}
     assert [event.topic.rsplit(".")[-1] for event in told] == ["started", "failed", "stopped"]
     assert "ValueError: in the traceback" in told[1].payload["traceback"]
     assert "Traceback (most recent call last)" in told[1].payload["traceback"]
     assert all(event.seq is not None for event in told)
+
+
+async def test_those_that_come_and_go_share_a_topic_and_say_who_they_were() -> None:
+    observing = Observing()
+    async with core(MemoryEventStore(), observer=observing) as running:
+        observing.attach(running.bus)
+        for number in range(3):
+            probe = await Probe.spawn(running.system, f"brief-{number}")
+            probe.ref.stop()
+            await probe.ref.wait()
+        async with running.bus.events("_sys.actors.user.stopped", start="earliest") as events:
+            seen = [(await asyncio.wait_for(anext(events), 10)) for _ in range(3)]
+        assert [event.key for event in seen] == [f"user/brief-{n}" for n in range(3)]
+        assert not [topic for topic in running.log.topics if "brief" in topic]
+
+
+async def test_news_that_the_disk_refuses_are_no_error_of_their_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Refusing()
+    observing = Observing()
+    async with core(store, observer=observing) as running:
+        observing.attach(running.bus)
+        store.full = True
+        with pytest.raises(StorageUnavailable):
+            await running.bus.publish_event("a.b", 1)
+        probe = await Probe.spawn(running.system)
+        probe.ref.stop()
+        await probe.ref.wait()
+        await settle(running.system)
+        gc.collect()
+        store.full = False
+    assert not [record for record in caplog.records if "never retrieved" in record.getMessage()]
+
+
+class Refusing(MemoryEventStore):
+    """A disk that can be full."""
+
+    full = False
+
+    def append(self, rows: Sequence[Row], recorded_us: int) -> None:
+        if self.full:
+            raise StoreUnavailable("the disk is full")
+        super().append(rows, recorded_us)

@@ -196,6 +196,12 @@ class ActorRef(Generic[M_contra]):
         return Status.DEAD if self._cell is None else self._cell.life.status
 
     @property
+    def is_supervised(self) -> bool:
+        """A supervisor decides about its end, or it is the root; False where nobody is there."""
+        cell = self._cell
+        return cell is not None and (cell.keeper is not None or cell.parent is None)
+
+    @property
     def generation(self) -> int:
         """The number of the present generation, from 1; 0 before the first."""
         return self._lives

@@ -171,7 +171,7 @@ class SupervisorActor(Actor[SupervisorMessage]):
     async def _start_for(self, child: Child[Any], caller: ReplyTo[Any]) -> None:
         try:
             caller.reply(await self.start(child))
-        except ActorError as error:
+        except Exception as error:  # a bad child is its asker's fault, not this supervisor's
             caller.reply_error(error)
 
     async def _remove_for(self, key: Key[Any], caller: ReplyTo[bool]) -> None:

@@ -264,6 +264,7 @@ def _write_private(path: Path, facts: dict[str, Any]) -> None:
             os.close(handle)
         beside.replace(path)
     except OSError as error:
+        beside.unlink(missing_ok=True)
         raise StartError(
             f"cannot write {path}: {(error.strerror or str(error)).lower()}"
         ) from error

@@ -16,7 +16,7 @@ import msgspec
 from antiphon.actors import ActorRef
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
-from antiphon.bus.event_rules import EVENT_BYTES, check_fields, check_payload
+from antiphon.bus.event_rules import EVENT_BYTES, check_fields, check_payload, to_utc
 from antiphon.bus.intake import Pending
 from antiphon.bus.iterator import EventIterator
 from antiphon.bus.log import Log
@@ -29,6 +29,7 @@ from antiphon.errors import (
     BadRequest,
     Forbidden,
     InvalidPattern,
+    InvalidPayload,
     Overloaded,
     PayloadTooLarge,
     StorageUnavailable,
@@ -127,7 +128,7 @@ class Bus:
             Overloaded, StorageUnavailable: By the future.
         """
         ephemeral = self._check_topic(topic, principal)
-        body_payload = check_payload(payload)
+        body_payload = check_payload(payload, limit=EVENT_BYTES)
         if source is None:
             source = principal.source
         check_fields(
@@ -145,7 +146,7 @@ class Bus:
             type=type,
             source=source,
             principal=principal.name,
-            time=datetime.now(UTC) if time is None else _utc(time),
+            time=datetime.now(UTC) if time is None else to_utc(time),
             payload=msgspec.Raw(body_payload),
             correlation_id=correlation_id,
             causation_id=causation_id,
@@ -353,7 +354,7 @@ class Bus:
             limit=limit,
         )
         rows = await self._log.pages.run(lambda reader: reader.select(query))
-        return self._page(rows, query, high - 1)
+        return self._page(rows, query, max(high - 1, 0))
 
     def _page(self, rows: list[Stored], query: Query, scanned: int) -> Page:
         data = [row.data for row in rows]
@@ -417,11 +418,8 @@ class Bus:
         )
 
 
-def _utc(time: datetime) -> datetime:
-    if time.tzinfo is None:
-        raise BadRequest(f"time needs a UTC offset, got {time.isoformat()}", value=time.isoformat())
-    return time.astimezone(UTC)
-
-
 def _micros(time: datetime) -> int:
-    return round(_utc(time).timestamp() * 1_000_000)
+    try:
+        return round(to_utc(time).timestamp() * 1_000_000)
+    except InvalidPayload as error:  # of a query it is no payload
+        raise BadRequest(str(error), value=error.value) from None

@@ -340,4 +340,4 @@ def _misfit(error: msgspec.ValidationError) -> BusError:
 
 def _sentence(error: Exception) -> str:
     text = str(error)
-    return text[:1].lower() + text[1:]
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

@@ -247,11 +247,15 @@ class Log:
                 pending.future.set_result(
                     Published(id=pending.id, seq=seq, cursor=self.cursor(seq), duplicate=True)
                 )
+        alone = 0
         for pending, error in settled.refused:
             if pending.future is None:
-                logger.warning("an event that nobody waits for was refused: %s", error)
+                alone += 1
             elif not pending.future.done():
                 pending.future.set_exception(error)
+        if alone:
+            why = settled.refused[-1][1]
+            logger.warning("%d events that nobody waits for were refused: %s", alone, why)
         self.waiting -= len(settled.stored) + len(settled.duplicates) + len(settled.refused)
         self.waiting_bytes -= settled.size_bytes
         self.counters["published"] += len(settled.stored)

@@ -8,6 +8,7 @@ from antiphon.errors import (
     StorageUnavailable,
     SubscriptionGap,
     SubscriptionReset,
+    cut,
 )
 from antiphon.messages import Err, Problem, Refused
 from antiphon.messages.event import Fault
@@ -40,7 +41,7 @@ def retry_after_ms(error: BusError) -> int | None:
 def refused(event_id: str | None, error: BusError) -> Refused:
     """The result of one event among several."""
     return Refused(
-        id=event_id,
+        id=None if event_id is None else cut(event_id),
         error=Fault(
             code=error.code,
             message=str(error),

@@ -198,6 +198,8 @@ class Http:
             raise NotFound(f"no actor {cut(key)}", value=key)
         if key == "root":
             raise Forbidden("root is the whole server: shut it down instead", value=key)
+        if key == "user":
+            raise Forbidden("user is not started again: kill what runs under it", value=key)
         ref.kill(f"by {principal.name}")
         return Response(status_code=204)
 

@@ -51,6 +51,13 @@ def test_commits_are_durable_and_the_wal_is_bounded(store: SqliteEventStore) -> 
         store.reopen()
 
 
+def test_the_files_are_for_their_owner_alone(store: SqliteEventStore, tmp_path: Path) -> None:
+    """Whatever the mode of the folder."""
+    store.append([event(1, "a")], START_US)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"log.db": 0o600, "log.db-wal": 0o600, "log.db-shm": 0o600}
+
+
 def test_a_batch_is_one_statement(store: SqliteEventStore) -> None:
     """Each statement is a chance to lose the GIL to a busy loop for 5 ms."""
     store.append([event(1, "a"), event(2, "b")], START_US)

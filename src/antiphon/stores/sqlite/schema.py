@@ -12,6 +12,8 @@ highest seq (a trim) writes ``meta.head`` in its own. The same goes for ``record
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,7 @@ def connect(path: Path) -> apsw.Connection:
         StoreCorrupt: It is damaged.
         apsw.Error: The disk refuses.
     """
+    _make_private(path)
     db = apsw.Connection(str(path))
     try:
         db.set_busy_timeout(BUSY_MS)
@@ -91,6 +94,12 @@ def connect(path: Path) -> apsw.Connection:
         db.close()
         raise
     return db
+
+
+def _make_private(path: Path) -> None:
+    """Create the file for its owner alone; SQLite gives WAL and index the same mode."""
+    with suppress(OSError):  # it is there, or SQLite will say what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def connect_readonly(path: Path) -> apsw.Connection:
