@@ -64,9 +64,13 @@ class ActorContext(Generic[M]):
         Raises:
             ValueError: *msg* is another message.
         """
-        envelope = self._current(msg)
-        future = None if envelope is None else envelope.unanswered()
-        if future is None:
+        life = self._life
+        envelope = life.envelope
+        if envelope is None or life.over or msg is not life.current:
+            self._current(msg)  # raises, unless it is a cast
+            return False
+        future = envelope.future  # as envelope.unanswered(), without a call
+        if future is None or envelope.deferred or future.done():
             return False
         future.set_result(reply)
         return True

@@ -321,29 +321,33 @@ class Life:
             if dice is not None:
                 most = dice.randint(1, GROUP)
             # one group of messages
-            before = count = min(len(queue), most)
+            count, begun = len(queue), 0
+            if count > most:
+                count = most
+            if self.interrupt:  # by the slice
+                count = 0
             try:
-                while count:
-                    if self.interrupt:
-                        break
+                for begun in range(1, count + 1):  # noqa: B007 - used after the loop
                     item = popleft()
-                    count -= 1
                     if waiters:
                         box.admit()
                     if item.__class__ is not Envelope:
                         self.current = item
                         await handle(item, ctx)
-                    elif self._open(item):
-                        await handle(item.message, ctx)
+                    elif (future := item.future) is None or future.done() or item.trace is not None:
+                        await self._rarer(item, handle)
+                    else:  # a call
+                        self.envelope = item
+                        self.current = message = item.message
+                        await handle(message, ctx)
                         self.envelope = None
-                        if item.trace is not None:
-                            set_trace(None)
-                        unanswered = item.unanswered()
-                        if unanswered is not None:
-                            unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
+                        if not (future.done() or item.deferred):
+                            future.set_exception(NoReply(f"{self.path} gave no answer"))
+                    if self.interrupt:
+                        break
             finally:
-                spent += before - count
-                cell.processed += before - count
+                spent += begun
+                cell.processed += begun
             self.current = NOTHING
             if (queue or ready) and (
                 spent >= TURN or perf_counter() - turn >= TURN_S or dice is not None
@@ -377,6 +381,18 @@ class Life:
                 return
             notice.monitor.active = False
         await self.actor.handle_notice(notice, self.ctx)
+
+    async def _rarer(self, envelope: Envelope, handle: Callable[..., Awaitable[None]]) -> None:
+        """Handle a tick, a pipe's result, what is traced, or a call that nobody may want."""
+        if not self._open(envelope):
+            return
+        await handle(envelope.message, self.ctx)
+        self.envelope = None
+        if envelope.trace is not None:
+            set_trace(None)
+        unanswered = envelope.unanswered()
+        if unanswered is not None:
+            unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
 
     def _open(self, envelope: Envelope) -> bool:
         """Take a call, a tick or a pipe's result in hand, unless nobody wants it any more."""
