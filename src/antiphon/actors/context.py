@@ -88,7 +88,7 @@ class ActorContext(Generic[M]):
         if envelope is None or envelope.deferred:
             return ReplyTo(life, None, None)
         envelope.deferred = True
-        life.deferred.add(envelope)
+        life.own.deferred.add(envelope)
         return ReplyTo(life, envelope, envelope.future)
 
     @property
@@ -148,7 +148,7 @@ class ActorContext(Generic[M]):
             return monitor
         monitor = MonitorRef(life, ref, cell.life)
         cell.life.watchers[monitor] = None
-        life.monitors.add(monitor)
+        life.own.monitors.add(monitor)
         return monitor
 
     def demonitor(self, monitor: MonitorRef) -> None:
@@ -257,7 +257,7 @@ class ActorContext(Generic[M]):
 
         The last one registered runs first.
         """
-        self._living().end_callbacks.append(callback)
+        self._living().own.at_end.append(callback)
 
     # --- inside ---
 

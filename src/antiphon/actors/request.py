@@ -131,7 +131,7 @@ class ReplyTo(Generic[R]):
     def _settle(self) -> asyncio.Future[Any] | None:
         self._check()
         if self._envelope is not None:
-            self._life.deferred.discard(self._envelope)
+            self._life.own.deferred.discard(self._envelope)
         return self._future
 
     def _check(self) -> None:
