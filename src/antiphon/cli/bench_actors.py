@@ -72,8 +72,8 @@ class Plan:
     idle: int
 
 
-FULL = Plan(15, 0.4, 100_000)
-QUICK = Plan(5, 0.12, 10_000)
+FULL = Plan(45, 0.12, 100_000)
+QUICK = Plan(5, 0.1, 10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +219,9 @@ def _median(values: list[float]) -> int:
 
 async def _against_peer(plan: Plan, opener: Opener) -> tuple[dict[str, int], float]:
     """A peer's figures, and how many casts there are for one of its."""
-    rounds = max(3, plan.rounds // 3)
     async with antiphon() as ours, opener() as peer:
         found = await _in_turns(
-            rounds,
+            plan.rounds,
             {
                 "ours": lambda: _casts(ours, plan.seconds),
                 "casts": lambda: _casts(peer, plan.seconds),
@@ -311,11 +310,11 @@ async def _timer_late_ms(plan: Plan) -> float:
         async with ActorSystem("bench") as system:
             await system.spawn(lambda: punctual)
             await system.spawn(lambda: Busy(punctual))
-            await asyncio.sleep(plan.seconds)
+            await asyncio.sleep(4 * plan.seconds)
             punctual.works = False
         return punctual.latest * 1000
 
-    found = await _in_turns(plan.rounds, {"late": late})
+    found = await _in_turns(max(1, plan.rounds // 4), {"late": late})
     return round(statistics.median(found["late"]), 2)
 
 
