@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import multiprocessing
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -334,16 +333,11 @@ async def _grown_by(count: int) -> int:
     return after - before
 
 
-def _idle_bytes(count: int, loop: Loop) -> float:
-    return _run(_grown_by(count), loop) / count
-
-
 def _measure_memory(plan: Plan, loop: Loop) -> int:
-    """Bytes of one idle actor, in a process of their own."""
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=fresh) as pool:
-        each: float = pool.submit(_idle_bytes, plan.idle, loop).result()
-    return round(each)
+    """Bytes of one idle actor, in a process of their own: this module as a program."""
+    command = [sys.executable, "-m", "antiphon.cli.bench_actors", str(plan.idle), loop]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return round(int(done.stdout) / plan.idle)
 
 
 async def _all(plan: Plan, loop: Loop, progress: Progress) -> dict[str, Any]:
@@ -388,3 +382,7 @@ def bench_actors(
     loop: Loop = "asyncio" if asyncio_loop or sys.platform == "win32" else "uvloop"
     figures = _run(_all(plan or (QUICK if quick else FULL), loop, progress), loop)
     return {"quick": quick, **figures, "python": platform.python_version(), "loop": loop}
+
+
+if __name__ == "__main__":
+    print(_run(_grown_by(int(sys.argv[1])), "asyncio" if sys.argv[2] == "asyncio" else "uvloop"))
