@@ -1,4 +1,4 @@
-"""What ``call`` returns, and how a circle of waiting actors is seen before it closes.
+"""What ``call`` returns to an actor, and how a circle of waiting actors is seen before it closes.
 
 Each cell points at the ref that its own body waits for: the answer to a call, or
 room in a full mailbox. Following the pointers from there tells whether the wait
@@ -9,6 +9,7 @@ a body started wait on their own account and end by their timeouts.
 from __future__ import annotations
 
 import asyncio
+from asyncio import current_task
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,32 +22,34 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_wait = asyncio.Future.__await__
+
 FARTHEST = 10_000
 """Pointers followed at most; a longer chain is let pass and ends by its timeouts."""
 
 
 class Call(asyncio.Future[R]):
-    """The answer to come, for whoever awaits it."""
+    """The answer to come to a body, or room; others that call get a plain future."""
 
-    __slots__ = ("_target",)
+    __slots__ = ("target",)
 
-    def __init__(self, target: ActorRef[Any], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._target = target
+    target: ActorRef[Any]
+    """Whose answer; set by whoever makes it, because ``__init__`` would double the cost."""
 
     def __await__(self) -> Generator[Any, None, R]:
         if not self.done():
-            life = self._target._system.bodies.get(asyncio.current_task())
+            # by the future's own loop: to find the running one asks the kernel, on 3.11
+            life = self.target._system.bodies.get(current_task(self.get_loop()))
             if life is not None:
                 return self._await_in(life)
-        return super().__await__()
+        return _wait(self)
 
     __iter__ = __await__
 
     def _await_in(self, life: Life) -> Generator[Any, None, R]:
         try:
-            with waiting(life, self._target):
-                return (yield from super().__await__())
+            with waiting(life, self.target):
+                return (yield from _wait(self))
         except CallCycle:
             self.cancel()  # whoever is asked needs not answer
             raise

@@ -64,9 +64,13 @@ class ActorContext(Generic[M]):
         Raises:
             ValueError: *msg* is another message.
         """
-        envelope = self._current(msg)
-        future = None if envelope is None else envelope.unanswered()
-        if future is None:
+        life = self._life
+        envelope = life.envelope
+        if envelope is None or life.over or msg is not life.current:
+            self._current(msg)  # raises, unless it is a cast
+            return False
+        future = envelope.future  # as envelope.unanswered(), without a call
+        if future is None or envelope.deferred or future.done():
             return False
         future.set_result(reply)
         return True
@@ -84,7 +88,7 @@ class ActorContext(Generic[M]):
         if envelope is None or envelope.deferred:
             return ReplyTo(life, None, None)
         envelope.deferred = True
-        life.deferred.add(envelope)
+        life.own.deferred.add(envelope)
         return ReplyTo(life, envelope, envelope.future)
 
     @property
@@ -144,7 +148,7 @@ class ActorContext(Generic[M]):
             return monitor
         monitor = MonitorRef(life, ref, cell.life)
         cell.life.watchers[monitor] = None
-        life.monitors.add(monitor)
+        life.own.monitors.add(monitor)
         return monitor
 
     def demonitor(self, monitor: MonitorRef) -> None:
@@ -253,7 +257,7 @@ class ActorContext(Generic[M]):
 
         The last one registered runs first.
         """
-        self._living().end_callbacks.append(callback)
+        self._living().own.at_end.append(callback)
 
     # --- inside ---
 

@@ -21,10 +21,11 @@ _SLACK = 1e-9  # sums of floats
 class Deadlines:
     """Fails futures that nobody has answered in time."""
 
-    __slots__ = ("_armed", "_clock", "_compact_at", "_queues", "_timer")
+    __slots__ = ("_armed", "_clock", "_compact_at", "_now", "_queues", "_timer")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._now = clock.now  # asked by each call
         self._queues: dict[float, deque[tuple[float, asyncio.Future[Any]]]] = {}
         self._armed = float("inf")
         self._timer: TimerHandle | None = None
@@ -36,17 +37,19 @@ class Deadlines:
         Raises:
             ValueError: *timeout* is no number of seconds from 0 up.
         """
-        due = self._clock.now() + timeout
+        due = self._now() + timeout
         queue = self._queues.get(timeout)
         if queue is None:
             if not timeout >= 0:
                 raise ValueError(f"a timeout is a number of seconds from 0, got {timeout}")
             queue = self._queues[timeout] = deque()
         else:
-            while queue and queue[0][1].done():
+            while queue:
+                if not queue[0][1].done():
+                    if len(queue) > self._compact_at:
+                        self._compact(queue)
+                    break
                 queue.popleft()
-            if len(queue) > self._compact_at:
-                self._compact(queue)
         queue.append((due, future))
         if due < self._armed:
             self._arm(due)

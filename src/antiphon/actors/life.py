@@ -22,13 +22,14 @@ from operator import length_hint
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from antiphon.actors.belongings import Belongings, is_suspended
 from antiphon.actors.context import ActorContext
 from antiphon.actors.deadletters import DeadLetterReason
 from antiphon.actors.notices import Down, Exit, Notice
 from antiphon.actors.pipes import pipe
 from antiphon.actors.reasons import Failed, Killed, Reason, Status, Stopped
 from antiphon.actors.request import Envelope, callee_failed, refuse
-from antiphon.actors.trace import set_trace
+from antiphon.actors.trace import current_trace, set_trace
 from antiphon.errors import ActorError, ActorStopped, NoReply, SpawnFailed
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from antiphon.actors.feed import Feed
     from antiphon.actors.monitors import MonitorRef
     from antiphon.actors.ref import ActorRef
-    from antiphon.actors.timers import Timer
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +69,8 @@ class Life:
         over: It has ended; what it handed out is revoked.
         killed: It was killed: hooks end, ``post_stop`` doesn't run.
         failure: Raised by the loop between hooks: something of its own went wrong outside.
-        watchers: Monitors on it; ``monitors``: made by it.
+        watchers: Monitors on it.
         links: The generations that its abnormal end would end too, and theirs it.
-        errands: Its other work beside the hooks, see ``beside``.
-        jobs: Its blocking calls under way, see ``offload.py``.
         traps_exits: It hears of such an end by a notice instead.
     """
 
@@ -81,6 +79,7 @@ class Life:
         "_delay",
         "_drained",
         "_grace",
+        "_own",
         "_posted",
         "_reason",
         "_since",
@@ -93,25 +92,18 @@ class Life:
         "clock",
         "ctx",
         "current",
-        "deferred",
-        "end_callbacks",
         "envelope",
-        "errands",
         "failure",
         "interrupt",
-        "jobs",
         "killed",
         "links",
-        "monitors",
         "notices",
         "number",
         "over",
-        "pipes",
         "ran_from",
         "started",
         "status",
         "task",
-        "timers",
         "traps_exits",
         "watchers",
         "zombie",
@@ -133,20 +125,14 @@ class Life:
         self.over = False
         self.failure: BaseException | None = None
         self.zombie = False
-        self.notices: deque[Notice] = deque()
+        self.notices: deque[Notice] | None = None
         self.children: dict[Cell, None] = {}
-        self.timers: set[Timer] = set()
-        self.pipes: set[asyncio.Task[None]] = set()
-        self.errands: set[asyncio.Task[None]] = set()
-        self.jobs: set[asyncio.Future[Any]] = set()
-        self.monitors: set[MonitorRef] = set()
         self.watchers: dict[MonitorRef, None] = {}
         self.links: dict[Life, None] = {}
         self.traps_exits = False
-        self.deferred: set[Envelope] = set()
-        self.end_callbacks: list[Callable[[], object]] = []
         self.ran_from: float | None = None
         self._since = self.clock.now()
+        self._own: Belongings | None = None
         self._asked: Stopped | None = None
         self._drained: Stopped | None = None
         self._reason: Reason | None = None
@@ -164,6 +150,13 @@ class Life:
     @property
     def ref(self) -> ActorRef[Any]:
         return self.cell.ref
+
+    @property
+    def own(self) -> Belongings:
+        """What it has made for itself; made at the first use."""
+        if self._own is None:
+            self._own = Belongings()
+        return self._own
 
     @property
     def is_held(self) -> bool:
@@ -240,6 +233,8 @@ class Life:
     def notify(self, notice: Notice) -> None:
         """Put *notice* into the notice port."""
         if self.status is not Status.DEAD:
+            if self.notices is None:
+                self.notices = deque()
             self.notices.append(notice)
             self._signal()
 
@@ -271,7 +266,8 @@ class Life:
         self.task = asyncio.current_task()
         assert self.task is not None
         self.cell.system.bodies[self.task] = self
-        set_trace(None)  # of whoever started it
+        if current_trace() is not None:  # of whoever started it
+            set_trace(None)
         try:
             await self._start()
             await self._work()
@@ -293,6 +289,7 @@ class Life:
         cell.system.observe("started", self.ref, self.number)
         if self.started is not None and not self.started.done():
             self.started.set_result(None)
+        self.started = None
 
     async def _work(self) -> None:
         """Serve the ports until a stop; a failure or a kill is raised."""
@@ -310,7 +307,7 @@ class Life:
             if self.interrupt and await self._control():
                 return
             if ready:
-                spent += await self._slice(ready.popleft(), turn)
+                spent += await self._slice(ready.pop(0), turn)
             elif not queue:
                 if self._drained is not None:
                     return
@@ -321,29 +318,33 @@ class Life:
             if dice is not None:
                 most = dice.randint(1, GROUP)
             # one group of messages
-            before = count = min(len(queue), most)
+            count, begun = len(queue), 0
+            if count > most:
+                count = most
+            if self.interrupt:  # by the slice
+                count = 0
             try:
-                while count:
-                    if self.interrupt:
-                        break
+                for begun in range(1, count + 1):  # noqa: B007 - used after the loop
                     item = popleft()
-                    count -= 1
                     if waiters:
                         box.admit()
                     if item.__class__ is not Envelope:
                         self.current = item
                         await handle(item, ctx)
-                    elif self._open(item):
-                        await handle(item.message, ctx)
+                    elif (future := item.future) is None or future.done() or item.trace is not None:
+                        await self._rarer(item, handle)
+                    else:  # a call
+                        self.envelope = item
+                        self.current = message = item.message
+                        await handle(message, ctx)
                         self.envelope = None
-                        if item.trace is not None:
-                            set_trace(None)
-                        unanswered = item.unanswered()
-                        if unanswered is not None:
-                            unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
+                        if not (future.done() or item.deferred):
+                            future.set_exception(NoReply(f"{self.path} gave no answer"))
+                    if self.interrupt:
+                        break
             finally:
-                spent += before - count
-                cell.processed += before - count
+                spent += begun
+                cell.processed += begun
             self.current = NOTHING
             if (queue or ready) and (
                 spent >= TURN or perf_counter() - turn >= TURN_S or dice is not None
@@ -377,6 +378,18 @@ class Life:
                 return
             notice.monitor.active = False
         await self.actor.handle_notice(notice, self.ctx)
+
+    async def _rarer(self, envelope: Envelope, handle: Callable[..., Awaitable[None]]) -> None:
+        """Handle a tick, a pipe's result, what is traced, or a call that nobody may want."""
+        if not self._open(envelope):
+            return
+        await handle(envelope.message, self.ctx)
+        self.envelope = None
+        if envelope.trace is not None:
+            set_trace(None)
+        unanswered = envelope.unanswered()
+        if unanswered is not None:
+            unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
 
     def _open(self, envelope: Envelope) -> bool:
         """Take a call, a tick or a pipe's result in hand, unless nobody wants it any more."""
@@ -631,21 +644,24 @@ class Life:
         groups = self.cell.system.groups
         groups.release_all(self.ref, self)
         groups.unwatch(self)
-        for timer in tuple(self.timers):
-            timer.cancel()
-        for monitor in tuple(self.monitors):
-            monitor.release()
-        for task in (*self.pipes, *self.errands):
-            task.cancel()
-        for job in tuple(self.jobs):
-            job.cancel()
         self.cell.waiting_on = None
-        for envelope in self.deferred:
+        self.notices = None
+        own = self._own
+        if own is None:
+            return
+        for timer in tuple(own.timers):
+            timer.cancel()
+        for monitor in tuple(own.monitors):
+            monitor.release()
+        for task in (*own.pipes, *own.errands):
+            task.cancel()
+        for job in tuple(own.jobs):
+            job.cancel()
+        for envelope in own.deferred:
             if envelope.future is not None:
                 refuse(envelope.future, self._lost(reason))
-        self.deferred.clear()
-        self.notices.clear()
-        callbacks, self.end_callbacks = self.end_callbacks, []
+        own.deferred.clear()
+        callbacks, own.at_end = own.at_end, []
         for callback in reversed(callbacks):
             try:
                 callback()
@@ -684,7 +700,7 @@ class Life:
     def _tell(self, reason: Reason, *, restarting: bool) -> None:
         for monitor in tuple(self.watchers):
             monitor.target = None
-            monitor.watcher.monitors.discard(monitor)
+            monitor.watcher.own.monitors.discard(monitor)
             monitor.watcher.notify(Down(monitor.ref, monitor, reason, restarting))
         self.watchers.clear()
         if self._waiters is not None and not self._waiters.done():
@@ -695,7 +711,7 @@ class Life:
     def beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Run *work* beside the hooks; what it raises fails the actor. Ends with the generation."""
         task = self.cell.system.loop.create_task(self._guard(work))
-        self.errands.add(task)
+        self.own.errands.add(task)
         self.cell.system.tasks.add(task)
         task.add_done_callback(lambda t: self._pipe_done(t, work))
 
@@ -713,13 +729,13 @@ class Life:
     ) -> None:
         """Run *awaitable* beside the hooks."""
         task = self.cell.system.loop.create_task(pipe(self, awaitable, to_message, on_error))
-        self.pipes.add(task)
+        self.own.pipes.add(task)
         self.cell.system.tasks.add(task)
         task.add_done_callback(lambda t: self._pipe_done(t, awaitable))
 
     def _pipe_done(self, task: asyncio.Task[None], awaitable: Awaitable[Any]) -> None:
-        self.pipes.discard(task)
-        self.errands.discard(task)
+        self.own.pipes.discard(task)
+        self.own.errands.discard(task)
         self.cell.system.tasks.discard(task)
         if asyncio.iscoroutine(awaitable):
             awaitable.close()  # cancelled before its first step
@@ -730,8 +746,8 @@ class Life:
         """Run blocking code in a thread; abandoned with this generation."""
         system = self.cell.system
         job = system.offload.submit(system.loop, work, *args)
-        self.jobs.add(job)
-        job.add_done_callback(self.jobs.discard)
+        self.own.jobs.add(job)
+        job.add_done_callback(self.own.jobs.discard)
         return job
 
     # --- being looked at ---
@@ -747,23 +763,14 @@ class Life:
     def busy(self) -> str | None:
         """Say what keeps it from being quiet; None if nothing does."""
         waiting = len(self.cell.box.queue)
-        if self.jobs:
-            return f"{len(self.jobs)} blocking calls under way"
-        if self.pipes:
-            return f"{len(self.pipes)} pipes under way"
-        if not all(is_suspended(task) for task in self.errands):
-            return "an errand under way"
+        work = None if self._own is None else self._own.under_way()
+        if work is not None:
+            return work
         if self.task is None or (self._task_over and self.children):
             return None  # waits for its backoff, or for children that speak for themselves
         if is_suspended(self.task) and not waiting:
             return None
         return f"{self.status.value}, {self.doing() or 'nothing'} in hand, {waiting} waiting"
-
-
-def is_suspended(task: asyncio.Task[Any]) -> bool:
-    """Tell whether *task* waits for something that has not happened yet."""
-    waits_for = getattr(task, "_fut_waiter", None)
-    return waits_for is not None and not waits_for.done()
 
 
 def _why(reason: Reason) -> BaseException:

@@ -7,6 +7,7 @@ actor under the same key. A ref from ``spawn`` ends with its actor.
 from __future__ import annotations
 
 import asyncio
+from asyncio import current_task
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -106,7 +107,8 @@ class ActorRef(Generic[M_contra]):
             return
         if timeout == 0:
             raise MailboxFull(f"cannot send to {self.path}: {box.capacity} messages waiting")
-        room: Call[None] = Call(self, self._system.loop)
+        room: Call[None] = self._system.create_call()
+        room.target = self
         if timeout is not None:
             self._system.deadlines.add(timeout, room)
         box.wait_for_room(msg, room)
@@ -132,13 +134,19 @@ class ActorRef(Generic[M_contra]):
             ValueError: At once: *timeout* is negative.
         """
         system = self._system
-        future: Call[R] = Call(self, system.loop)
+        future: asyncio.Future[R]
+        if current_task(system.loop) in system.bodies:
+            future = call = system.create_call()
+            call.target = self
+        else:  # it can be in no circle; asyncio awaits its own class faster than any other
+            future = system.create_future()
         envelope = Envelope(msg, future, current_trace())
         if timeout is not None:
             system.deadlines.add(timeout, future)
         box = self._box
-        if len(box.queue) < box.limit and type(msg) in box.types:
-            box.queue.append(envelope)
+        queue = box.queue
+        if len(queue) < box.limit and type(msg) in box.types:
+            queue.append(envelope)
             if box.waker is not None:
                 box.wake()
             return future

@@ -9,12 +9,14 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from random import Random
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from antiphon.actors.actor import Actor
+from antiphon.actors.calls import Call
 from antiphon.actors.cell import Cell, Keeper
 from antiphon.actors.clock import Clock, RealClock
 from antiphon.actors.deadletters import DeadLetter, DeadLetterReason, DeadLetters
@@ -93,6 +95,7 @@ class ActorSystem:
         self._numbers = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.create_future: Callable[[], asyncio.Future[Any]] = self._not_entered
+        self.create_call: Callable[[], Call[Any]] = self._not_entered
         self._host: asyncio.Task[Any] | None = None
         self._root: Cell | None = None
         self._exit: BaseException | None = None
@@ -104,6 +107,7 @@ class ActorSystem:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self.create_future = self._loop.create_future
+        self.create_call = partial(Call, loop=self._loop)
         self._host = asyncio.current_task()
         user = Child(Key[SupervisorMessage]("user"), Supervisor(), restart=Restart.TEMPORARY)
         self._root = self.new_cell(
@@ -175,7 +179,7 @@ class ActorSystem:
                 self._host_cancelled = True
                 self._host.cancel()
 
-    @property
+    @cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the system was entered on."""
         if self._loop is None:

@@ -27,17 +27,17 @@ class Timer:
         self._trace = current_trace()
         self.active = True
         self.queued = False
-        life.timers.add(self)
+        life.own.timers.add(self)
         self._handle = life.clock.call_later(delay, self._fire)
 
     def cancel(self) -> None:
         """Deliver nothing any more, even if the message is queued already."""
         self.active = False
         self._handle.cancel()
-        self._life.timers.discard(self)
+        self._life.own.timers.discard(self)
 
     def _fire(self) -> None:
-        self._life.timers.discard(self)
+        self._life.own.timers.discard(self)
         self._put()
 
     def _put(self) -> None:
