@@ -12,9 +12,11 @@ from antiphon.actors.mailbox import Overflow
 from antiphon.actors.monitors import MonitorRef
 from antiphon.actors.notices import Down, Exit, Joined, Left, Notice
 from antiphon.actors.observer import Observer
+from antiphon.actors.pool import Pool, PoolInfo, PoolMessage, PoolStatus, Resize
 from antiphon.actors.reasons import Failed, Killed, NoProc, Reason, Status, Stopped
 from antiphon.actors.ref import ActorRef, Key
 from antiphon.actors.request import ReplyTo, Request
+from antiphon.actors.routing import Routing
 from antiphon.actors.supervision import Backoff, Restart, Strategy
 from antiphon.actors.supervisor import (
     Child,
@@ -25,6 +27,7 @@ from antiphon.actors.supervisor import (
     SupervisorMessage,
 )
 from antiphon.actors.system import ActorSystem
+from antiphon.actors.task import Task
 from antiphon.actors.timers import Interval, Timer
 from antiphon.actors.trace import Trace, current_trace, tracing
 
@@ -54,18 +57,25 @@ __all__ = [
     "Notice",
     "Observer",
     "Overflow",
+    "Pool",
+    "PoolInfo",
+    "PoolMessage",
+    "PoolStatus",
     "RealClock",
     "Reason",
     "RemoveChild",
     "ReplyTo",
     "Request",
+    "Resize",
     "Restart",
+    "Routing",
     "StartChild",
     "Status",
     "Stopped",
     "Strategy",
     "Supervisor",
     "SupervisorMessage",
+    "Task",
     "Timer",
     "TimerHandle",
     "Trace",

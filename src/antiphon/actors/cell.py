@@ -97,7 +97,8 @@ class Cell:
         self.factory = factory
         self.shutdown = shutdown
         self.keeper = keeper
-        self.box = Mailbox(
+        make_box: Callable[..., Mailbox] = getattr(factory, "_make_mailbox", Mailbox)
+        self.box = make_box(
             self.path,
             self._bury,
             capacity=capacity,
@@ -304,7 +305,7 @@ class Cell:
             state="restarting" if waits else life.status.value,
             generation=life.number,
             restarts=self.restarts,
-            depth=len(self.box.queue),
+            depth=len(self.box.queue) + self.box.held,
             capacity=self.box.capacity,
             processed=self.processed,
             failed=self.failed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, TypeVarTuple
 
 from antiphon.actors.deadletters import DeadLetterReason
 from antiphon.actors.mailbox import DEFAULT_CAPACITY, Overflow
@@ -12,6 +12,7 @@ from antiphon.actors.monitors import MonitorRef
 from antiphon.actors.notices import Down
 from antiphon.actors.reasons import NoProc, Status
 from antiphon.actors.request import ReplyTo, Request, refuse
+from antiphon.actors.task import OwnTask
 from antiphon.actors.timers import Interval, Timer
 from antiphon.errors import ActorDead
 
@@ -26,6 +27,7 @@ M = TypeVar("M")
 N = TypeVar("N")
 R = TypeVar("R")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class ActorContext(Generic[M]):
@@ -137,6 +139,32 @@ class ActorContext(Generic[M]):
             shutdown=shutdown,
             link=link,
         )
+
+    async def spawn_task(
+        self,
+        work: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        to_message: Callable[[T], M],
+        on_error: Callable[[Exception], M] | None = None,
+        name: str | None = None,
+        shutdown: float = 5.0,
+        link: bool = False,
+    ) -> ActorRef[Never]:
+        """Run ``await work(*args)`` as a child, then handle the message made of the result.
+
+        Unlike what ``pipe_to_self`` awaits, the work is an actor: it stands in the tree,
+        and can be killed, monitored and linked. A monitor made as soon as this returns
+        sees its end, however quick it is. The message passes a full mailbox.
+
+        Without *on_error*, what it raises fails the child alone. A stop lets it finish
+        within *shutdown* seconds.
+
+        Raises:
+            NameTaken: A child of that name is there.
+        """
+        life = self._living()
+        task = OwnTask(life, work, *args, to_message=to_message, on_error=on_error)
+        return await self.spawn(task, name, shutdown=shutdown, link=link)
 
     def monitor(self, ref: ActorRef[Any]) -> MonitorRef:
         """Get one Down when the present (or, between two, the next) generation of *ref* ends."""

@@ -301,15 +301,18 @@ class Life:
         create_future = cell.system.create_future
         popleft = queue.popleft
         waiters = box.waiters
+        refill = box.refill
         dice = cell.system.dice
         turn, spent, most = perf_counter(), 0, GROUP
         while True:
             if self.interrupt and await self._control():
                 return
+            if refill is not None and not queue and self._drained is None:
+                refill()
             if ready:
                 spent += await self._slice(ready.pop(0), turn)
             elif not queue:
-                if self._drained is not None:
+                if self._drained is not None and not box.held:
                     return
                 waker = box.waker = create_future()
                 await waker
@@ -346,7 +349,7 @@ class Life:
                 spent += begun
                 cell.processed += begun
             self.current = NOTHING
-            if (queue or ready) and (
+            if (queue or ready or refill is not None) and (
                 spent >= TURN or perf_counter() - turn >= TURN_S or dice is not None
             ):
                 await give_way()
@@ -762,7 +765,7 @@ class Life:
 
     def busy(self) -> str | None:
         """Say what keeps it from being quiet; None if nothing does."""
-        waiting = len(self.cell.box.queue)
+        waiting = len(self.cell.box.queue)  # a pool's workers speak for themselves
         work = None if self._own is None else self._own.under_way()
         if work is not None:
             return work

@@ -44,6 +44,7 @@ class Mailbox:
         limit: The capacity while a cast may simply be appended, else 0: somebody
             waits for room, or the mailbox is closed. One comparison asks it all.
         waker: Set while the actor sleeps.
+        refill: Called when the actor's loop finds the queue empty; may append to it.
         closed: Why nothing is taken any more, or None.
 
     Raises:
@@ -60,6 +61,7 @@ class Mailbox:
         "overflow",
         "path",
         "queue",
+        "refill",
         "types",
         "waiters",
         "waker",
@@ -86,9 +88,15 @@ class Mailbox:
         self.accepts: Accepts = ANYTHING
         self.types: Set[type] = ANYTHING.exact if guard is None else _NONE
         self.waker: asyncio.Future[None] | None = None
+        self.refill: Callable[[], object] | None = None
         # in order of arrival; the value is told when its message is in (send), or None (call)
         self.waiters: OrderedDict[Envelope, asyncio.Future[None] | None] = OrderedDict()
         self.closed: DeadLetterReason | None = None
+
+    @property
+    def held(self) -> int:
+        """How many messages wait that the actor itself will not take (``jobs.py``)."""
+        return 0
 
     # --- sending ---
 
@@ -114,8 +122,7 @@ class Mailbox:
         if not self.has_room() and not self._make_room(message):
             return False
         trace = current_trace()
-        self.queue.append(message if trace is None else Envelope(message, None, trace))
-        self.wake()
+        self._put(message if trace is None else Envelope(message, None, trace))
         return True
 
     def has_room(self) -> bool:
@@ -138,9 +145,8 @@ class Mailbox:
         self.check(envelope.message)
         if self.closed is not None:
             future.set_exception(self.gone())
-        elif len(self.queue) < self.limit:
-            self.queue.append(envelope)
-            self.wake()
+        elif self.has_room():
+            self._put(envelope)
         else:
             self._wait(envelope, None, future)
 
@@ -160,6 +166,13 @@ class Mailbox:
         if self.closed is DeadLetterReason.STOPPED:
             return ActorStopped(f"cannot reach {self.path}: it is ending")
         return ActorDead(f"cannot reach {self.path}: nobody is there")
+
+    def _put(self, item: Any) -> None:
+        self.queue.append(item)
+        self.wake()
+
+    def _has_slot(self) -> bool:
+        return len(self.queue) < self.capacity
 
     def _wait(
         self,
@@ -200,13 +213,13 @@ class Mailbox:
     def admit(self) -> None:
         """Hand free slots to those who wait for one, oldest first."""
         waiters = self.waiters
-        while waiters and len(self.queue) < self.capacity:
+        while waiters and self._has_slot():
             envelope, admitted = waiters.popitem(last=False)
             if admitted is None:
                 if envelope.future is not None and not envelope.future.done():
-                    self.queue.append(envelope)
+                    self._put(envelope)
             elif not admitted.done():
-                self.queue.append(envelope.message if envelope.trace is None else envelope)
+                self._put(envelope.message if envelope.trace is None else envelope)
                 admitted.set_result(None)
         self._set_limit()
 

@@ -44,9 +44,9 @@ class Child(Generic[M]):
     """How one child is started and kept.
 
     Attributes:
-        factory: Called for each generation; a ``Supervisor`` is one too.
-        shutdown: Seconds to stop in before it is killed. A supervisor is given as
-            long as its children need.
+        factory: Called for each generation; a ``Supervisor`` or a ``Pool`` is one too.
+        shutdown: Seconds to stop in before it is killed. A supervisor or a pool is given
+            as long as its children need.
         capacity, overflow: Of its mailbox, which stays through restarts.
     """
 
@@ -82,7 +82,11 @@ class RemoveChild(Request[bool]):
 SupervisorMessage: TypeAlias = StartChild[Any] | RemoveChild
 
 
-class Supervisor:
+class Overseer:
+    """A factory of actors whose children end first: they take as long as those need."""
+
+
+class Supervisor(Overseer):
     """A supervisor to be; its children are started in order.
 
     Args:
@@ -201,7 +205,7 @@ class SupervisorActor(Actor[SupervisorMessage]):
             child.factory,
             capacity=child.capacity,
             overflow=child.overflow,
-            shutdown=float("inf") if isinstance(child.factory, Supervisor) else child.shutdown,
+            shutdown=float("inf") if isinstance(child.factory, Overseer) else child.shutdown,
             keeper=self,
         )
         pulse = Pulse(child.backoff, Random(f"{system.seed}:{cell.path}"))
