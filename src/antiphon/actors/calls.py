@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 from asyncio import current_task
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from antiphon.errors import CallCycle
 
 if TYPE_CHECKING:
+    from antiphon.actors.cell import Cell
     from antiphon.actors.life import Life
     from antiphon.actors.ref import ActorRef
 
@@ -47,33 +47,39 @@ class Call(asyncio.Future[R]):
     __iter__ = __await__
 
     def _await_in(self, life: Life) -> Generator[Any, None, R]:
+        cell = life.cell
         try:
-            with waiting(life, self.target):
-                return (yield from _wait(self))
+            refuse_circle(cell, self.target)
         except CallCycle:
             self.cancel()  # whoever is asked needs not answer
             raise
+        before, cell.waiting_on = cell.waiting_on, self.target
+        try:
+            return (yield from _wait(self))
+        finally:
+            cell.waiting_on = before
 
 
-@contextmanager
-def waiting(life: Life, target: ActorRef[Any]) -> Iterator[None]:
-    """Note that the body of *life* waits for *target*.
+def refuse_circle(cell: Cell, target: ActorRef[Any]) -> None:
+    """Let the body of *cell* wait for *target*, unless that could never end.
 
     Raises:
-        CallCycle: *target* waits, by however many steps, for *life*'s actor.
+        CallCycle: *target* waits, by however many steps, for *cell*'s actor.
     """
-    cell = life.cell
-    path = [cell.path]
     at: ActorRef[Any] | None = target
     for _ in range(FARTHEST):
         if at is None or at._cell is None:
-            break
-        path.append(at.path)
+            return
         if at._cell is cell:
-            raise CallCycle(f"cannot wait for {target.path}: {' -> '.join(path)} waits in a circle")
+            path = " -> ".join(_path(cell, target))
+            raise CallCycle(f"cannot wait for {target.path}: {path} waits in a circle")
         at = at._cell.waiting_on
-    before, cell.waiting_on = cell.waiting_on, target
-    try:
-        yield
-    finally:
-        cell.waiting_on = before
+
+
+def _path(cell: Cell, target: ActorRef[Any]) -> Iterator[str]:
+    """Name each step of a circle that has been found."""
+    yield cell.path
+    at: ActorRef[Any] | None = target
+    while at is not None and at._cell is not None:
+        yield at.path
+        at = None if at._cell is cell else at._cell.waiting_on
