@@ -18,7 +18,7 @@ $(shell rm -f $(VENV)/.made)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long check bench prove web docs lock clean
+.PHONY: help setup run test test-long check bench prove faults web docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ bench: $(VENV)/.page ## measure the bus on this machine
 
 prove: $(VENV)/.dev $(VENV)/.page ## kill, fill and flood a real server, and count what is left
 	$(PY) -m benchmarks.prove
+
+faults: $(VENV)/.dev ## put known faults into a copy of the sources, and see a test fail for each
+	$(PY) tools/faults.py
 
 web: $(VENV)/.run ## build the page anew
 	@rm -f $(VENV)/.page

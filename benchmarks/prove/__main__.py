@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prove import crashes, kills, workspace
+from benchmarks.prove import crashes, kills, machines, seeds, workspace
 
 REPORT = Path("docs/proof.md")
 
 PROOFS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "seeds": ("The runtime's tests under 50 seeds of interleaving", seeds.run),
+    "machines": ("Random lives of actors and supervisors, 20,000 each", machines.run),
     "workspace": (
         "A tree of 1,000 files copied in, saved, appended to, deleted: the fold is the disk",
         workspace.run,

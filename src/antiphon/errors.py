@@ -13,6 +13,7 @@ One class per reaction that a caller might have::
     │ ├ CallCycle                the wait would have led back to the caller
     │ ├ MailboxFull              refused, by the policy REJECT or by a timeout of 0
     │ ├ NameTaken                the key is in use
+    │ ├ TooManyChildren          a supervisor has as many children as it may
     │ ├ SystemClosed             the system takes no more actors
     │ └ WrongLoop                a ref was used from another loop or thread
     ├ BusError                   carries ``code``, the same on every wire
@@ -97,6 +98,10 @@ class SystemClosed(ActorError):
 
 class WrongLoop(ActorError):
     """A ref was used from another loop or thread; use ``ref.threadsafe``."""
+
+
+class TooManyChildren(ActorError):
+    """A dynamic supervisor has as many children as it may."""
 
 
 # --- bus ------------------------------------------------------------------------------------

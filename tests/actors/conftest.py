@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
+from random import Random
 
 import pytest
 import uvloop
@@ -11,7 +13,16 @@ import uvloop
 from antiphon.actors import ActorSystem
 from antiphon.testing import manual_system
 
-ON_BOTH_LOOPS = {"test_life", "test_ref", "test_feed", "test_supervisor"}
+ON_BOTH_LOOPS = {
+    "test_calls",
+    "test_drain",
+    "test_feed",
+    "test_life",
+    "test_links",
+    "test_ref",
+    "test_strategies",
+    "test_supervisor",
+}
 
 
 def pytest_asyncio_loop_factories(
@@ -24,7 +35,20 @@ def pytest_asyncio_loop_factories(
     return plain
 
 
+def dice() -> Random | None:
+    """With ``ANTIPHON_SEED`` set, actors give way at places that the seed chooses."""
+    seed = os.environ.get("ANTIPHON_SEED")
+    return None if seed is None else Random(seed)
+
+
 @pytest.fixture
 async def system() -> AsyncIterator[ActorSystem]:
+    async with manual_system(dice=dice()) as system:
+        yield system
+
+
+@pytest.fixture
+async def plain_system() -> AsyncIterator[ActorSystem]:
+    """For what is about the size of a turn, which no seed may change."""
     async with manual_system() as system:
         yield system

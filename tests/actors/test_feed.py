@@ -191,8 +191,9 @@ async def test_a_notice_acts_between_two_events_of_a_slice(system: ActorSystem) 
     assert [x if isinstance(x, int) else type(x).__name__ for x in log[2:]] == [0, "Down", 1, 2]
 
 
-async def test_events_and_messages_take_turns(system: ActorSystem) -> None:
+async def test_events_and_messages_take_turns(plain_system: ActorSystem) -> None:
     """A full mailbox doesn't starve the events, nor the other way round."""
+    system = plain_system
     log: list[Any] = []
     gate = Gate()
     ref = await system.spawn(lambda: Recorder(log))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,16 +11,20 @@ from tests.actors.kit import Ask, Crash, Ctx, Do, Gate, ListSource, Note, Record
 
 from antiphon.actors import (
     Actor,
+    ActorRef,
     ActorSystem,
     DeadLetterReason,
+    Down,
     Failed,
     Joined,
     Killed,
+    ReplyTo,
     Status,
     Stopped,
 )
+from antiphon.actors.life import Life
 from antiphon.errors import ActorDead, ActorStopped, CalleeFailed, SpawnFailed
-from antiphon.testing import Probe, advance, settle
+from antiphon.testing import Probe, advance, manual_system, settle
 
 # --- C1: order ---
 
@@ -74,6 +79,84 @@ async def test_wait_is_repeatable_and_idempotent(system: ActorSystem) -> None:
     ref.stop()
     assert await asyncio.gather(*waits) == [Stopped(), Stopped(), Stopped()]
     assert await ref.wait() == Stopped()
+
+
+ENDS = ("stop", "drain", "kill", "crash", "stop then kill", "kill twice", "zombie")
+
+
+async def end(how: str, system: ActorSystem, ref: ActorRef[Any]) -> None:
+    """End *ref*'s generation, and wait until nothing more can come of it."""
+    stubborn = Stubborn()
+    if how == "zombie":
+        ref.cast(stubborn.do)
+        await stubborn.reached.wait()
+        ref.kill()
+        await advance(system, 1.0)
+    elif how == "crash":
+        ref.cast(Crash(ValueError("crash")))
+    for step in how.split(" then "):
+        if step in ("stop", "drain"):
+            getattr(ref, step)()
+        elif step.startswith("kill"):
+            ref.kill()
+            ref.kill()
+    await ref.wait()
+    stubborn.go.set()
+    await until(lambda: not system.zombies)
+    await settle(system)
+    for late in (ref.stop, ref.drain, ref.kill):
+        late()
+    await settle(system)
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_generation_ends_once_however_it_ends(how: str) -> None:
+    """Its end is told, and what it registered for it runs, exactly once."""
+    told: list[str] = []
+
+    class Told:
+        def __getattr__(self, what: str) -> Callable[..., None]:
+            return lambda *args: told.append(what) if args[0] in refs else None
+
+    refs: list[Any] = []
+    async with manual_system(observer=Told()) as system:  # type: ignore[arg-type]
+        ended: list[str] = []
+        probe: Probe[Any] = await Probe.spawn(system)
+        ref = await system.spawn(Recorder)
+        refs.append(ref)
+
+        async def register(ctx: Ctx) -> None:
+            ctx.at_end(lambda: ended.append("once"))
+
+        await ref.call(Do(register))
+        probe.ctx.monitor(ref)
+        await end(how, system, ref)
+        assert ended == ["once"]
+        assert [type(notice) for notice in probe.notices] == [Down]
+        assert told.count("stopped") == 1
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_the_status_never_goes_back(
+    system: ActorSystem, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[Life, list[Status]] = {}
+    slot: Any = Life.__dict__["status"]
+
+    def note(life: Life, status: Status) -> None:
+        slot.__set__(life, status)
+        seen.setdefault(life, []).append(status)
+
+    monkeypatch.setattr(Life, "status", property(slot.__get__, note))
+    ref = await system.spawn(Recorder)
+    child = await ref.call(Do(lambda ctx: ctx.spawn(Recorder)))
+    await end(how, system, ref)
+    assert child.status is Status.DEAD
+    order = list(Status)
+    assert len(seen) == 2
+    for stages in seen.values():
+        assert stages == sorted(stages, key=order.index)
+        assert stages.count(Status.DEAD) == 1
 
 
 async def test_messages_of_one_sender_are_handled_in_order(system: ActorSystem) -> None:
@@ -149,7 +232,9 @@ async def test_the_caller_of_a_failing_handler_gets_callee_failed(system: ActorS
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-async def test_a_failing_post_stop_makes_a_normal_end_a_failure(system: ActorSystem) -> None:
+async def test_a_failing_post_stop_makes_a_normal_end_a_failure(
+    system: ActorSystem, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(Recorder):
         async def post_stop(self, reason: Any, ctx: Ctx) -> None:
             raise OSError("late")
@@ -159,12 +244,16 @@ async def test_a_failing_post_stop_makes_a_normal_end_a_failure(system: ActorSys
     reason = await ref.wait()
     assert isinstance(reason, Failed)
     assert isinstance(reason.error, OSError)
+    assert "late" in caplog.text
 
+    caplog.clear()
     ref = await system.spawn(Broken)
     ref.cast(Crash(ValueError("first")))
     reason = await ref.wait()
     assert isinstance(reason, Failed)
     assert isinstance(reason.error, ValueError)
+    assert "post_stop of" in caplog.text
+    assert "late" in caplog.text
 
 
 async def test_a_domain_error_goes_back_and_the_actor_lives(system: ActorSystem) -> None:
@@ -367,6 +456,63 @@ async def test_a_hook_that_survives_its_killing_is_left_behind_as_a_zombie(
     stubborn.go.set()
     await until(lambda: not system.zombies)
     assert "post_stop" not in str(log)
+
+
+async def test_a_zombie_is_reported_and_its_replies_are_revoked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Told:
+        def __getattr__(self, what: str) -> Callable[..., None]:
+            return lambda *args: told.append(str(args[2])) if what == "failed" else None
+
+    told: list[str] = []
+    async with manual_system(observer=Told()) as system:  # type: ignore[arg-type]
+        stubborn = Stubborn()
+        kept: list[ReplyTo[str]] = []
+
+        class Deferring(Actor[Ask]):
+            async def handle(self, msg: Ask, ctx: Ctx) -> None:
+                kept.append(ctx.defer(msg))
+                await stubborn.hold()
+
+        ref = await system.spawn(Deferring, "x")
+        answer = ref.call(Ask("x"), timeout=None)
+        await stubborn.reached.wait()
+        try:
+            ref.kill()
+            await advance(system, 1.0)
+            with pytest.raises(CalleeFailed):
+                await answer
+            for use in (lambda: kept[0].reply("late"), lambda: kept[0].caller_gone):
+                with pytest.raises(ActorDead):
+                    use()
+            assert "left behind as a zombie" in caplog.text
+            assert told == ["user/x survived its cancelling and is left behind as a zombie"]
+        finally:
+            stubborn.go.set()
+        await until(lambda: not system.zombies)
+
+
+async def test_a_parent_killed_while_its_child_starts_takes_it_along(
+    system: ActorSystem,
+) -> None:
+    """A child belongs to its parent before its ``pre_start``."""
+    gate = Gate()
+    children: list[ActorRef[Any]] = []
+
+    class Slow(Recorder):
+        async def pre_start(self, ctx: Ctx) -> None:
+            children.append(ctx.myself)
+            await gate.hold()
+
+    parent = await system.spawn(Recorder)
+    parent.cast(Do(lambda ctx: ctx.spawn(Slow)))
+    await gate.reached.wait()
+    parent.kill()
+    await parent.wait()
+    [child] = children
+    assert child.status is Status.DEAD
+    assert await child.wait() == Killed("its parent was killed")
 
 
 async def test_children_stop_in_reverse_order_before_post_stop(system: ActorSystem) -> None:

@@ -6,9 +6,17 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.actors.kit import Ask, Ctx, Do, Gate, Note, Recorder
+from tests.actors.kit import Ask, Ctx, Do, Gate, Note, Recorder, until
 
-from antiphon.actors import ActorRef, ActorSystem, DeadLetterReason, Overflow
+from antiphon.actors import (
+    ActorRef,
+    ActorSystem,
+    Child,
+    DeadLetterReason,
+    Key,
+    Overflow,
+    Supervisor,
+)
 from antiphon.actors.mailbox import Mailbox
 from antiphon.errors import ActorDead, ActorStopped, CallTimeout, MailboxFull
 from antiphon.testing import ManualClock, settle
@@ -50,6 +58,29 @@ async def full(
 def test_a_capacity_below_one_is_invalid(capacity: int) -> None:
     with pytest.raises(ValueError, match=f"capacity must be at least 1, got {capacity}"):
         Mailbox("x", lambda message, reason: None, capacity=capacity)
+
+
+async def test_the_default_bound_is_1024_messages(system: ActorSystem) -> None:
+    child: Child[Any] = Child(Key("kept"), Recorder)
+    await system.supervise(Supervisor([child]), "sup")
+    gate = Gate()
+    for ref in (await system.spawn(Recorder), system.ref(child.key)):
+        ref.cast(gate.do)
+        await gate.reached.wait()
+        gate.reached.clear()
+        await settle_held(ref)
+        before = len(system.dead_letters)
+        for n in range(1024):
+            assert ref.try_cast(Note(str(n)))
+        assert not ref.try_cast(Note("one too many"))
+        assert len(system.dead_letters) == before
+    gate.opened.set()
+    await settle(system)
+
+
+async def settle_held(ref: ActorRef[Any]) -> None:
+    """Wait until a held actor has nothing but what holds it."""
+    await until(lambda: not ref._box.queue)
 
 
 async def test_drop_newest_buries_the_cast_and_the_sender_goes_on(system: ActorSystem) -> None:
@@ -142,6 +173,22 @@ async def _move(system: ActorSystem, seconds: float) -> None:
     while system.clock.fire_next(until):
         await asyncio.sleep(0)
     system.clock.set(until)
+
+
+async def test_send_waits_five_seconds_and_for_ever_only_if_told_so(system: ActorSystem) -> None:
+    held = await full(system)
+    default = asyncio.ensure_future(held.ref.send(Note("default")))
+    endless = asyncio.ensure_future(held.ref.send(Note("endless"), timeout=None))
+    await until(lambda: len(held.ref._box.waiters) == 2)
+    await _move(system, 4.99)
+    assert not default.done()
+    await _move(system, 0.01)
+    with pytest.raises(CallTimeout, match="within 5 s"):
+        await default
+    await _move(system, 1e6)
+    assert not endless.done()
+    assert await held.release(system) == ["0", "1", "endless"]
+    await endless
 
 
 async def test_a_timeout_of_zero_is_refused_at_once(system: ActorSystem) -> None:

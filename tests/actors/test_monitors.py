@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.actors.kit import Crash, Ctx, Do, Gate, Note, Recorder
+from tests.actors.kit import Ask, Crash, Ctx, Do, Gate, Note, Recorder
 
 from antiphon.actors import (
     ActorSystem,
@@ -111,6 +111,17 @@ async def test_a_monitor_made_between_generations_watches_the_next(system: Actor
     ref.kill("later")
     await settle(system)
     assert [n.reason for n in probe.notices if isinstance(n, Down)] == [Killed("later")]
+
+
+async def test_a_monitor_is_one_way(system: ActorSystem) -> None:
+    """The watcher's end, even by a kill, is nothing to the watched."""
+    probe: Probe[Any] = await Probe.spawn(system)
+    ref = await system.spawn(Recorder)
+    probe.ctx.monitor(ref)
+    probe.ref.kill()
+    await probe.ref.wait()
+    await settle(system)
+    assert await ref.call(Ask("unharmed")) == "unharmed"
 
 
 async def test_a_watchers_monitors_end_with_its_generation(system: ActorSystem) -> None:

@@ -11,6 +11,7 @@ from tests.actors.kit import Ask, Crash, Ctx, Do, Gate, Note, Recorder
 from antiphon.actors import (
     Actor,
     ActorSystem,
+    Backoff,
     Child,
     DeadLetterReason,
     Key,
@@ -304,6 +305,51 @@ async def test_what_a_generation_sent_itself_is_discarded_with_it(system: ActorS
     await advance(system, 2.0)
     assert ref.generation == 2
     assert not {"unfired", "fired", "piped"} & {x for x in log if isinstance(x, str)}
+
+
+async def test_a_stop_and_notices_do_not_outlive_their_generation(system: ActorSystem) -> None:
+    """What waits at the control ports is dropped; only messages are kept."""
+    log: list[Any] = []
+    child = Child(KEY, lambda: Recorder(log), restart=Restart.TRANSIENT)
+    await system.supervise(Supervisor([child]), "sup")
+    ref = system.ref(KEY)
+    other = await system.spawn(Recorder)
+    gate = Gate()
+
+    async def watch_and_crash(ctx: Ctx) -> None:
+        ctx.monitor(other)
+        await gate.hold()
+        raise ValueError
+
+    ref.cast(Do(watch_and_crash))
+    await gate.reached.wait()
+    other.stop()
+    await other.wait()
+    ref.stop("too late: it has failed by then")
+    ref.cast(Note("kept"))
+    gate.opened.set()
+    await settle(system)
+    assert ref.generation == 2
+    assert ref.status is Status.RUNNING
+    assert log[-3:] == ["pre_start", "post_start", "kept"]
+
+
+async def test_a_call_keeps_its_own_timeout_through_a_restart(system: ActorSystem) -> None:
+    backoff = Backoff(base=3.0, jitter=0.0)
+    await system.supervise(Supervisor([Child(KEY, Recorder, backoff=backoff)]), "sup")
+    ref = system.ref(KEY)
+    for _ in range(2):
+        ref.cast(Crash(ValueError()))
+    short, long = ref.call(Ask("short"), timeout=2.0), ref.call(Ask("long"), timeout=4.0)
+    await settle(system, patience=0.5)
+    assert ref.status is Status.NEW
+    await advance(system, 2.0)
+    with pytest.raises(CallTimeout):
+        await short
+    assert not long.done()
+    await advance(system, 1.0)
+    assert await long == "long"
+    assert system.dead_letters.counts[DeadLetterReason.EXPIRED] == 1
 
 
 async def test_stopping_a_permanent_child_ends_only_its_generation(system: ActorSystem) -> None:

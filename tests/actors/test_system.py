@@ -237,6 +237,31 @@ async def test_an_observer_that_raises_harms_nobody(caplog: pytest.LogCaptureFix
     assert "the observer failed at started" in caplog.text
 
 
+async def test_an_observer_that_always_raises_harms_nobody() -> None:
+    class Broken:
+        def __getattr__(self, what: str) -> Any:
+            def fail(*args: Any) -> None:
+                told.add(what)
+                raise OSError(what)
+
+            return fail
+
+    told: set[str] = set()
+    observer: Any = Broken()
+    async with manual_system(observer=observer) as system:
+        backoff = Backoff(base=0.0, cap=0.0)
+        child = Child(KEY, Recorder, backoff=backoff)
+        await system.supervise(Supervisor([child], intensity=1), "log")
+        ref = system.ref(KEY)
+        for _ in range(2):
+            ref.cast(Crash(ValueError()))
+            await settle(system)
+        assert await ref.call(Ask("x")) == "x"
+        assert ref.generation == 3
+        system.ref(Key[Any]("nobody")).cast(Note("the sender notices nothing"))
+    assert told == {"started", "restarted", "stopped", "failed", "tripped", "dead_letter"}
+
+
 # --- opening and closing ---
 
 

@@ -7,6 +7,7 @@ import gc
 from collections.abc import Sequence
 
 import pytest
+from tests.actors.kit import Crash, Recorder, until
 
 from antiphon.actors import Child, Supervisor
 from antiphon.app.core import core
@@ -55,6 +56,41 @@ async def test_a_storm_of_news_is_folded_with_a_count() -> None:
             seen = [(await asyncio.wait_for(anext(events), 10)) for _ in range(PER_SECOND)]
         assert len(seen) == PER_SECOND
         assert observing._windows["log/bus"].folded == 50 - PER_SECOND
+
+
+async def test_nothing_is_sampled_while_nobody_is_subscribed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antiphon.app.stats.EVERY_S", 0.0)
+    async with core(MemoryEventStore()) as running:
+        sampled: list[int] = []
+        whole = running.system.actors
+        monkeypatch.setattr(running.system, "actors", lambda: sampled.append(1) or whole())
+        stats = Child(STATS, lambda: StatsActor(running.bus))
+        await running.system.supervise(Supervisor([stats]), name="services")
+        cell = running.system.ref(STATS)._cell
+        assert cell is not None
+        await until(lambda: cell.processed > 20)
+        assert sampled == []
+        async with running.bus.events(TOPIC) as events:
+            await asyncio.wait_for(anext(events), 10)
+        assert sampled
+
+
+async def test_a_failure_is_told_with_its_traceback() -> None:
+    observing = Observing()
+    async with core(MemoryEventStore(), observer=observing) as running:
+        observing.attach(running.bus)
+        ref = await running.system.spawn(Recorder, "mine")
+        ref.cast(Crash(ValueError("in the traceback")))
+        await ref.wait()
+        async with running.bus.events("_sys.actors.user.*", start="earliest") as events:
+            news = [(await asyncio.wait_for(anext(events), 10)) for _ in range(4)]
+    told = [event for event in news if event.key == "user/mine"]  # the other is user's own
+    assert [event.topic.rsplit(".")[-1] for event in told] == ["started", "failed", "stopped"]
+    assert "ValueError: in the traceback" in told[1].payload["traceback"]
+    assert "Traceback (most recent call last)" in told[1].payload["traceback"]
+    assert all(event.seq is not None for event in told)
 
 
 async def test_those_that_come_and_go_share_a_topic_and_say_who_they_were() -> None:

@@ -9,7 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon.actors import Actor, ActorContext, Child, DeadLetterReason, Key, Notice, Supervisor
+from antiphon.actors import (
+    Actor,
+    ActorContext,
+    Child,
+    DeadLetterReason,
+    Key,
+    Notice,
+    Supervisor,
+    tracing,
+)
 from antiphon.app import Core, core
 from antiphon.bus import (
     Access,
@@ -361,3 +370,17 @@ async def test_a_publisher_is_answered_when_subscribers_had_their_turns(
         futures = [publish_event(running.bus, "a.b", n) for n in range(count)]
         await futures[-1]
         assert len(seen) >= round_ * count - 256
+
+
+async def test_an_event_carries_the_trace_that_it_was_published_in(running: Core) -> None:
+    with tracing(correlation_id="job-7") as trace:
+        await publish_event(running.bus, "a.b", 1)
+        await publish_event(
+            running.bus, "a.b", 2, correlation_id="mine", headers={"traceparent": "other", "x": "y"}
+        )
+    await publish_event(running.bus, "a.b", 3)
+    async with running.bus.events("a.b", start="earliest") as events:
+        first, second, third = [await anext(events) for _ in range(3)]
+    assert (first.correlation_id, first.headers) == ("job-7", {"traceparent": trace.traceparent})
+    assert (second.correlation_id, second.headers) == ("mine", {"traceparent": "other", "x": "y"})
+    assert (third.correlation_id, third.headers) == (None, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,11 @@ ROOT = Path(__file__).parents[2]
 WITHIN_S = 50.0
 
 
-def run(path: Path, folder: Path) -> str:
+def run(path: Path, folder: Path, *arguments: str) -> str:
     """Run a program in *folder*, where its data goes too; give what it printed."""
     env = {**os.environ, "ANTIPHON_DATA": str(folder / "data"), "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(path)],
+        [sys.executable, "-W", "error", str(path), *arguments],
         cwd=folder,
         env=env,
         capture_output=True,
@@ -57,3 +58,13 @@ def test_an_example_has_a_docstring_and_a_main_and_runs(path: Path, tmp_path: Pa
     assert any(isinstance(node, functions) and node.name == "main" for node in tree.body)
     assert ast.get_docstring(tree), "an example says what it shows"
     run(path, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_crawler_finds_what_a_plain_loop_finds_whoever_is_killed(
+    seed: int, tmp_path: Path
+) -> None:
+    printed = run(ROOT / "examples/crawler.py", tmp_path, str(ROOT / "tests"), str(seed))
+    deaths = re.search(r"'killed': (\d+)", printed)
+    assert deaths is not None
+    assert int(deaths[1]) > 0

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from benchmarks.prove import crashes, kills, workspace
+from benchmarks.prove import crashes, kills, seeds, workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -33,4 +33,9 @@ def test_parts_of_a_loaded_server_die_and_nothing_is_missing() -> None:
 
 def test_a_stubborn_worker_is_gone_six_seconds_after_its_server() -> None:
     result = crashes.run_stubborn()
+    assert result["held"], result
+
+
+def test_the_runtimes_tests_pass_under_other_interleavings() -> None:
+    result = seeds.run(3)
     assert result["held"], result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never, assert_type
+from typing import Never, TypeAlias, assert_never, assert_type
 
 from antiphon.actors import (
     Actor,
@@ -13,10 +13,17 @@ from antiphon.actors import (
     ActorSystem,
     Child,
     Key,
+    Pool,
+    PoolInfo,
+    PoolMessage,
+    PoolStatus,
     ReplyTo,
     Request,
+    Resize,
     Restart,
+    Routing,
     Supervisor,
+    Task,
 )
 
 
@@ -77,3 +84,38 @@ async def main() -> None:
         spawned = await system.spawn(Terminal)
         assert_type(spawned, ActorRef[Msg])
         assert_type(await system.get_or_spawn(TERM, Terminal), ActorRef[Msg])
+
+
+def word(msg: Msg) -> str:
+    return str(msg)
+
+
+async def pools(system: ActorSystem) -> None:
+    pool = Pool(Terminal, 4, routing=Routing.BY_KEY, key=lambda msg: word(msg))
+    assert_type(pool, Pool[Msg])
+    await system.supervise(Supervisor([Child(TERM, pool, capacity=100)]))
+    term = system.ref(TERM)  # the key of one Terminal names four as well
+    assert_type(await term.call(Tail(2)), bytes)
+    control = Pool.control(term)
+    assert_type(control, ActorRef[PoolMessage])
+    assert_type(await control.call(Resize(8)), int)
+    assert_type(await control.call(PoolStatus()), PoolInfo)
+    assert_type(await system.spawn(Pool(Terminal, 2)), ActorRef[Msg])
+
+
+async def fetch(url: str, tries: int) -> bytes:
+    return url.encode() * tries
+
+
+FETCH: Key[Never] = Key("fetch")
+
+
+async def tasks(system: ActorSystem, ctx: ActorContext[Msg]) -> None:
+    task = await ctx.spawn_task(fetch, "http://x", 3, to_message=Write)
+    assert_type(task, ActorRef[Never])
+    await ctx.spawn_task(
+        fetch, "x", 1, to_message=lambda data: Write(data), on_error=lambda error: Count()
+    )
+    again = Task(fetch, "x", 1, to=ctx.myself, to_message=Write)
+    await system.supervise(Supervisor([Child(FETCH, again, restart=Restart.TRANSIENT)]))
+    system.ref(FETCH).kill()

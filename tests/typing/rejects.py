@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from tests.typing.accepts import TERM, Msg, Tail, Terminal, Write
+from tests.typing.accepts import TERM, Msg, Tail, Terminal, Write, fetch
 
-from antiphon.actors import Actor, ActorContext, ActorRef, Child, Key, Request
+from antiphon.actors import (
+    Actor,
+    ActorContext,
+    ActorRef,
+    Child,
+    Key,
+    Pool,
+    Request,
+    Resize,
+    Routing,
+    Task,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +61,25 @@ async def use(term: ActorRef[Msg], writer: ActorRef[Write]) -> None:
     Child(TERM, Other)  # E: arg-type
     key: Key[Foreign] = TERM  # E: assignment
     print(key, Terminal)
+
+
+def text_key(msg: str) -> str:
+    return msg
+
+
+async def pools(term: ActorRef[Msg]) -> None:
+    await term.call(Resize(3))  # E: arg-type
+    await Pool.control(term).call(Tail(1))  # E: arg-type
+    Child(TERM, Pool(Other, 3))  # E: arg-type
+    Pool(Terminal, 3, routing=Routing.BY_KEY, key=text_key)  # E: misc
+    Pool(Terminal, 3, routing="by_key")  # E: arg-type
+
+
+async def tasks(ctx: ActorContext[Msg], writer: ActorRef[Write]) -> None:
+    await ctx.spawn_task(fetch, "x", to_message=Write)  # E: arg-type
+    await ctx.spawn_task(fetch, "x", "1", to_message=Write)  # E: arg-type
+    await ctx.spawn_task(fetch, "x", 1, to_message=Foreign)  # E: arg-type
+    writes: Task[bytes, Write] = Task(fetch, "x", 1, to=writer, to_message=Tail)  # E: arg-type
+    print(writes)
+    task = await ctx.spawn_task(fetch, "x", 1, to_message=Write)
+    task.cast("x")  # E: arg-type

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,27 @@ def check(*names: str) -> set[tuple[str, int, str]]:
     return found
 
 
+def check_with_basedpyright(*names: str) -> set[tuple[str, int]]:
+    """Where basedpyright finds errors, as (file, line)."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "basedpyright", "--outputjson"),
+            *("--pythonpath", sys.executable),
+            *(str(HERE / name) for name in names),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    return {
+        (Path(one["file"]).name, one["range"]["start"]["line"] + 1)
+        for one in found
+        if one["severity"] == "error"
+    }
+
+
 def expected(name: str) -> set[tuple[str, int, str]]:
     """The errors that the marks in *name* promise."""
     lines = (HERE / name).read_text().splitlines()
@@ -47,3 +71,8 @@ def test_users_programs_type_check_and_wrong_lines_do_not(
     assert expected("accepts.py") == set()
     assert len(expected("rejects.py")) > 10
     assert check("accepts.py", "rejects.py") == expected("rejects.py")
+
+
+def test_basedpyright_says_the_same() -> None:
+    refused = {(name, line) for name, line, _ in expected("rejects.py")}
+    assert check_with_basedpyright("accepts.py", "rejects.py") == refused

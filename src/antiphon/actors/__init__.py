@@ -10,15 +10,26 @@ from antiphon.actors.deadletters import DeadLetter, DeadLetterReason
 from antiphon.actors.feed import EventSource, Feed
 from antiphon.actors.mailbox import Overflow
 from antiphon.actors.monitors import MonitorRef
-from antiphon.actors.notices import Down, Joined, Left, Notice
+from antiphon.actors.notices import Down, Exit, Joined, Left, Notice
 from antiphon.actors.observer import Observer
+from antiphon.actors.pool import Pool, PoolInfo, PoolMessage, PoolStatus, Resize
 from antiphon.actors.reasons import Failed, Killed, NoProc, Reason, Status, Stopped
 from antiphon.actors.ref import ActorRef, Key
 from antiphon.actors.request import ReplyTo, Request
-from antiphon.actors.supervision import Backoff, Restart
-from antiphon.actors.supervisor import Child, Supervisor
+from antiphon.actors.routing import Routing
+from antiphon.actors.supervision import Backoff, Restart, Strategy
+from antiphon.actors.supervisor import (
+    Child,
+    DynamicSupervisor,
+    RemoveChild,
+    StartChild,
+    Supervisor,
+    SupervisorMessage,
+)
 from antiphon.actors.system import ActorSystem
-from antiphon.actors.timers import Timer
+from antiphon.actors.task import Task
+from antiphon.actors.timers import Interval, Timer
+from antiphon.actors.trace import Trace, current_trace, tracing
 
 __all__ = [
     "Actor",
@@ -31,9 +42,12 @@ __all__ = [
     "DeadLetter",
     "DeadLetterReason",
     "Down",
+    "DynamicSupervisor",
     "EventSource",
+    "Exit",
     "Failed",
     "Feed",
+    "Interval",
     "Joined",
     "Key",
     "Killed",
@@ -43,14 +57,28 @@ __all__ = [
     "Notice",
     "Observer",
     "Overflow",
+    "Pool",
+    "PoolInfo",
+    "PoolMessage",
+    "PoolStatus",
     "RealClock",
     "Reason",
+    "RemoveChild",
     "ReplyTo",
     "Request",
+    "Resize",
     "Restart",
+    "Routing",
+    "StartChild",
     "Status",
     "Stopped",
+    "Strategy",
     "Supervisor",
+    "SupervisorMessage",
+    "Task",
     "Timer",
     "TimerHandle",
+    "Trace",
+    "current_trace",
+    "tracing",
 ]

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from antiphon.actors.deadletters import DeadLetterReason
@@ -18,6 +16,7 @@ from antiphon.actors.feed import EventSource, Feed
 from antiphon.actors.life import Life
 from antiphon.actors.mailbox import Mailbox, Overflow
 from antiphon.actors.reasons import Reason, Status
+from antiphon.errors import SpawnFailed
 from antiphon.messages import ActorInfo
 
 if TYPE_CHECKING:
@@ -36,7 +35,10 @@ class Keeper(Protocol):
         ...
 
     def decide(self, cell: Cell, life: Life, reason: Reason) -> float | None:
-        """Seconds until the next generation starts, or None: the ref ends."""
+        """Seconds until the next generation starts, or None: the ref ends.
+
+        Infinity: the keeper starts it itself, by ``start_held``.
+        """
         ...
 
 
@@ -50,6 +52,7 @@ class Cell:
 
     Attributes:
         final: Its parent ends it: no generation follows.
+        waiting_on: Whom its body waits for: an answer, or room in a mailbox.
     """
 
     __slots__ = (
@@ -71,6 +74,7 @@ class Cell:
         "restarts",
         "shutdown",
         "system",
+        "waiting_on",
         "was_running",
     )
 
@@ -93,9 +97,10 @@ class Cell:
         self.factory = factory
         self.shutdown = shutdown
         self.keeper = keeper
-        self.box = Mailbox(
+        make_box: Callable[..., Mailbox] = getattr(factory, "_make_mailbox", Mailbox)
+        self.box = make_box(
             self.path,
-            partial(system.bury, self.path),
+            self._bury,
             capacity=capacity,
             overflow=overflow,
             guard=system.check_loop if system.debug else None,
@@ -104,9 +109,10 @@ class Cell:
         if known is not None:
             self.box.speak(known)
         self.feeds: dict[Feed, None] = {}
-        self.ready: deque[Feed] = deque()
+        self.ready: list[Feed] = []  # a few at most; an empty deque takes 700 bytes more
         self.final = False
         self.was_running = False
+        self.waiting_on: ActorRef[Any] | None = None
         self.restarts = 0
         self.processed = 0
         self.failed = 0
@@ -118,6 +124,9 @@ class Cell:
         ref._cell = self
         ref._box = self.box
         self.life = self._next_life()
+
+    def _bury(self, message: Any, reason: DeadLetterReason) -> None:
+        self.system.bury(self.path, message, reason)
 
     def __repr__(self) -> str:
         return f"<Cell {self.path} {self.life.status.value}>"
@@ -159,11 +168,26 @@ class Cell:
         for feed in self.feeds:
             feed.wake()  # whatever it was in the middle of
         self.life = life = self._next_life()
-        self.system.observe("restarted", self.ref, life.number, reason, delay)
+        held = delay == float("inf")
+        self.system.observe("restarted", self.ref, life.number, reason, 0.0 if held else delay)
+        if held:
+            return
         if delay > 0:
             life.wait_to_start(delay)
         else:
             life.start()
+
+    async def start_held(self) -> bool:
+        """Start the generation that ``renew`` held back; False if its start failed."""
+        life = self.life
+        started = life.started = self.system.create_future()
+        life.start()
+        try:
+            await started
+        except SpawnFailed as error:
+            logger.error("%s", error, exc_info=error.__cause__)
+            return False
+        return True
 
     def end(self, reason: Reason) -> None:
         """The ref ends: nobody is there from now on."""
@@ -208,24 +232,39 @@ class Cell:
             self._ended = self.system.create_future()
         return await asyncio.shield(self._ended)
 
-    async def stop_as_child(self, why: str) -> None:
-        """Stop it for good, within its ``shutdown`` seconds, else kill it."""
+    async def end_as_child(self, why: str, *, drain: bool = False) -> None:
+        """Stop or drain it for good, within its ``shutdown`` seconds, else kill it."""
         self.final = True
-        self.life.stop(why)
-        if self.ended:
-            return
+        self._ask_to_end(why, drain)
+        if not self.ended:
+            await self._in_time(self.wait(), self.life)
+
+    async def end_generation(self, why: str) -> None:
+        """Stop its present generation, within its ``shutdown`` seconds, else kill it."""
+        life = self.life
+        life.stop(why)
+        if not life.over:
+            await self._in_time(life.wait(), life)
+
+    def _ask_to_end(self, why: str, drain: bool) -> None:
+        if drain:
+            self.life.drain(why)
+        else:
+            self.life.stop(why)
+
+    async def _in_time(self, end: Coroutine[Any, Any, Reason], life: Life) -> None:
         limit = None
         if self.shutdown != float("inf"):
-            limit = self.system.clock.call_later(self.shutdown, self._out_of_time)
+            limit = self.system.clock.call_later(self.shutdown, self._out_of_time, life)
         try:
-            await self.wait()
+            await end
         finally:
             if limit is not None:
                 limit.cancel()
 
-    def _out_of_time(self) -> None:
+    def _out_of_time(self, life: Life) -> None:
         logger.warning("%s did not stop within %g s, killed", self.path, self.shutdown)
-        self.life.kill(f"did not stop within {self.shutdown:g} s")
+        life.kill(f"did not stop within {self.shutdown:g} s")
 
     # --- the event port ---
 
@@ -266,7 +305,7 @@ class Cell:
             state="restarting" if waits else life.status.value,
             generation=life.number,
             restarts=self.restarts,
-            depth=len(self.box.queue),
+            depth=len(self.box.queue) + self.box.held,
             capacity=self.box.capacity,
             processed=self.processed,
             failed=self.failed,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, TypeVarTuple
 
 from antiphon.actors.deadletters import DeadLetterReason
 from antiphon.actors.mailbox import DEFAULT_CAPACITY, Overflow
@@ -11,7 +12,8 @@ from antiphon.actors.monitors import MonitorRef
 from antiphon.actors.notices import Down
 from antiphon.actors.reasons import NoProc, Status
 from antiphon.actors.request import ReplyTo, Request, refuse
-from antiphon.actors.timers import Timer
+from antiphon.actors.task import OwnTask
+from antiphon.actors.timers import Interval, Timer
 from antiphon.errors import ActorDead
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ M = TypeVar("M")
 N = TypeVar("N")
 R = TypeVar("R")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class ActorContext(Generic[M]):
@@ -63,9 +66,13 @@ class ActorContext(Generic[M]):
         Raises:
             ValueError: *msg* is another message.
         """
-        envelope = self._current(msg)
-        future = None if envelope is None else envelope.unanswered()
-        if future is None:
+        life = self._life
+        envelope = life.envelope
+        if envelope is None or life.over or msg is not life.current:
+            self._current(msg)  # raises, unless it is a cast
+            return False
+        future = envelope.future  # as envelope.unanswered(), without a call
+        if future is None or envelope.deferred or future.done():
             return False
         future.set_result(reply)
         return True
@@ -83,7 +90,7 @@ class ActorContext(Generic[M]):
         if envelope is None or envelope.deferred:
             return ReplyTo(life, None, None)
         envelope.deferred = True
-        life.deferred.add(envelope)
+        life.own.deferred.add(envelope)
         return ReplyTo(life, envelope, envelope.future)
 
     @property
@@ -111,8 +118,12 @@ class ActorContext(Generic[M]):
         capacity: int = DEFAULT_CAPACITY,
         overflow: Overflow = Overflow.DROP_NEWEST,
         shutdown: float = 5.0,
+        link: bool = False,
     ) -> ActorRef[N]:
         """Start a child that ends with this actor; its failure is not this actor's.
+
+        Args:
+            link: Link it before its ``pre_start``; a failed start only raises.
 
         Raises:
             SpawnFailed: Its ``pre_start`` raised.
@@ -120,8 +131,40 @@ class ActorContext(Generic[M]):
         """
         life = self._living()
         return await life.cell.system.spawn_under(
-            life, factory, name, capacity=capacity, overflow=overflow, shutdown=shutdown
+            life,
+            factory,
+            name,
+            capacity=capacity,
+            overflow=overflow,
+            shutdown=shutdown,
+            link=link,
         )
+
+    async def spawn_task(
+        self,
+        work: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        to_message: Callable[[T], M],
+        on_error: Callable[[Exception], M] | None = None,
+        name: str | None = None,
+        shutdown: float = 5.0,
+        link: bool = False,
+    ) -> ActorRef[Never]:
+        """Run ``await work(*args)`` as a child, then handle the message made of the result.
+
+        Unlike what ``pipe_to_self`` awaits, the work is an actor: it stands in the tree,
+        and can be killed, monitored and linked. A monitor made as soon as this returns
+        sees its end, however quick it is. The message passes a full mailbox.
+
+        Without *on_error*, what it raises fails the child alone. A stop lets it finish
+        within *shutdown* seconds.
+
+        Raises:
+            NameTaken: A child of that name is there.
+        """
+        life = self._living()
+        task = OwnTask(life, work, *args, to_message=to_message, on_error=on_error)
+        return await self.spawn(task, name, shutdown=shutdown, link=link)
 
     def monitor(self, ref: ActorRef[Any]) -> MonitorRef:
         """Get one Down when the present (or, between two, the next) generation of *ref* ends."""
@@ -133,13 +176,38 @@ class ActorContext(Generic[M]):
             return monitor
         monitor = MonitorRef(life, ref, cell.life)
         cell.life.watchers[monitor] = None
-        life.monitors.add(monitor)
+        life.own.monitors.add(monitor)
         return monitor
 
     def demonitor(self, monitor: MonitorRef) -> None:
         """End a monitor: no Down comes any more, even if it is queued."""
         self._living()
         monitor.release()
+
+    def link(self, ref: ActorRef[Any]) -> None:
+        """Tie this generation's end to *ref*'s present one: an abnormal end of one kills the other.
+
+        Symmetric; again is no-op. Who traps exits gets an ``Exit`` instead. If nobody is
+        there, that is such an end.
+        """
+        life = self._living()
+        cell = ref._cell
+        if cell is None or cell.ended:
+            life.linked_end(ref, NoProc())
+        elif cell.life is not life:
+            life.links[cell.life] = None
+            cell.life.links[life] = None
+
+    def unlink(self, ref: ActorRef[Any]) -> None:
+        """End the link to *ref*'s present generation; no-op if there is none."""
+        life = self._living()
+        if ref._cell is not None:
+            life.links.pop(ref._cell.life, None)
+            ref._cell.life.links.pop(life, None)
+
+    def trap_exits(self, on: bool = True) -> None:
+        """Hear of linked actors' abnormal ends by ``Exit`` notices, instead of ending too."""
+        self._living().traps_exits = on
 
     # --- groups ---
 
@@ -167,10 +235,38 @@ class ActorContext(Generic[M]):
     # --- later ---
 
     def send_after(self, delay: float, msg: M) -> Timer:
-        """Send *msg* to this generation in *delay* seconds."""
+        """Send *msg* to this generation in *delay* seconds.
+
+        Raises:
+            ValueError: *delay* is negative.
+        """
         life = self._living()
+        if not delay >= 0:
+            raise ValueError(f"a delay is a number of seconds from 0, got {delay}")
         life.cell.box.check(msg)
         return Timer(life, delay, msg)
+
+    def send_interval(self, period: float, msg: M) -> Interval:
+        """Send *msg* to this generation every *period* seconds, at a fixed rate.
+
+        The first comes after one period. At most one waits in the mailbox.
+
+        Raises:
+            ValueError: *period* is not over 0.
+        """
+        life = self._living()
+        if not period > 0:
+            raise ValueError(f"a period is a number of seconds over 0, got {period}")
+        life.cell.box.check(msg)
+        return Interval(life, period, msg)
+
+    def offload(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Run blocking ``work(*args)`` in one of the system's threads; await the result.
+
+        A handler that awaits it handles nothing else meanwhile; give it to ``pipe_to_self``
+        for that. When this generation ends the result is abandoned, not the call.
+        """
+        return self._living().offload(work, *args)
 
     def pipe_to_self(
         self,
@@ -189,7 +285,7 @@ class ActorContext(Generic[M]):
 
         The last one registered runs first.
         """
-        self._living().end_callbacks.append(callback)
+        self._living().own.at_end.append(callback)
 
     # --- inside ---
 

@@ -21,26 +21,35 @@ _SLACK = 1e-9  # sums of floats
 class Deadlines:
     """Fails futures that nobody has answered in time."""
 
-    __slots__ = ("_armed", "_clock", "_compact_at", "_queues", "_timer")
+    __slots__ = ("_armed", "_clock", "_compact_at", "_now", "_queues", "_timer")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._now = clock.now  # asked by each call
         self._queues: dict[float, deque[tuple[float, asyncio.Future[Any]]]] = {}
         self._armed = float("inf")
         self._timer: TimerHandle | None = None
         self._compact_at = _COMPACT_AT
 
     def add(self, timeout: float, future: asyncio.Future[Any]) -> None:
-        """Fail *future* in *timeout* seconds with CallTimeout, unless it is done by then."""
-        due = self._clock.now() + timeout
+        """Fail *future* in *timeout* seconds with CallTimeout, unless it is done by then.
+
+        Raises:
+            ValueError: *timeout* is no number of seconds from 0 up.
+        """
+        due = self._now() + timeout
         queue = self._queues.get(timeout)
         if queue is None:
+            if not timeout >= 0:
+                raise ValueError(f"a timeout is a number of seconds from 0, got {timeout}")
             queue = self._queues[timeout] = deque()
         else:
-            while queue and queue[0][1].done():
+            while queue:
+                if not queue[0][1].done():
+                    if len(queue) > self._compact_at:
+                        self._compact(queue)
+                    break
                 queue.popleft()
-            if len(queue) > self._compact_at:
-                self._compact(queue)
         queue.append((due, future))
         if due < self._armed:
             self._arm(due)

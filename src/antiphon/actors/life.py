@@ -16,18 +16,20 @@ import asyncio
 import logging
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from itertools import islice
 from operator import length_hint
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from antiphon.actors.belongings import Belongings, is_suspended
 from antiphon.actors.context import ActorContext
 from antiphon.actors.deadletters import DeadLetterReason
-from antiphon.actors.notices import Down, Notice
+from antiphon.actors.notices import Down, Exit, Notice
 from antiphon.actors.pipes import pipe
 from antiphon.actors.reasons import Failed, Killed, Reason, Status, Stopped
 from antiphon.actors.request import Envelope, callee_failed, refuse
+from antiphon.actors.trace import current_trace, set_trace
 from antiphon.errors import ActorError, ActorStopped, NoReply, SpawnFailed
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from antiphon.actors.feed import Feed
     from antiphon.actors.monitors import MonitorRef
     from antiphon.actors.ref import ActorRef
-    from antiphon.actors.timers import Timer
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ TURN = 256
 """Messages or events before the loop gives way, and the most events of a slice."""
 TURN_S = 0.005
 """Seconds of real time before the loop gives way."""
+
+_TAKING_CHILDREN = (Status.STARTING, Status.RUNNING, Status.DRAINING)
 
 NOTHING: Any = object()
 """Stands for "no message": None is a message."""
@@ -66,13 +69,17 @@ class Life:
         over: It has ended; what it handed out is revoked.
         killed: It was killed: hooks end, ``post_stop`` doesn't run.
         failure: Raised by the loop between hooks: something of its own went wrong outside.
-        watchers: Monitors on it; ``monitors``: made by it.
+        watchers: Monitors on it.
+        links: The generations that its abnormal end would end too, and theirs it.
+        traps_exits: It hears of such an end by a notice instead.
     """
 
     __slots__ = (
         "_asked",
         "_delay",
+        "_drained",
         "_grace",
+        "_own",
         "_posted",
         "_reason",
         "_since",
@@ -85,22 +92,19 @@ class Life:
         "clock",
         "ctx",
         "current",
-        "deferred",
-        "end_callbacks",
         "envelope",
         "failure",
         "interrupt",
         "killed",
-        "monitors",
+        "links",
         "notices",
         "number",
         "over",
-        "pipes",
         "ran_from",
         "started",
         "status",
         "task",
-        "timers",
+        "traps_exits",
         "watchers",
         "zombie",
     )
@@ -121,17 +125,16 @@ class Life:
         self.over = False
         self.failure: BaseException | None = None
         self.zombie = False
-        self.notices: deque[Notice] = deque()
+        self.notices: deque[Notice] | None = None
         self.children: dict[Cell, None] = {}
-        self.timers: set[Timer] = set()
-        self.pipes: set[asyncio.Task[None]] = set()
-        self.monitors: set[MonitorRef] = set()
         self.watchers: dict[MonitorRef, None] = {}
-        self.deferred: set[Envelope] = set()
-        self.end_callbacks: list[Callable[[], object]] = []
+        self.links: dict[Life, None] = {}
+        self.traps_exits = False
         self.ran_from: float | None = None
         self._since = self.clock.now()
+        self._own: Belongings | None = None
         self._asked: Stopped | None = None
+        self._drained: Stopped | None = None
         self._reason: Reason | None = None
         self._delay: TimerHandle | None = None
         self._grace: TimerHandle | None = None
@@ -149,8 +152,20 @@ class Life:
         return self.cell.ref
 
     @property
+    def own(self) -> Belongings:
+        """What it has made for itself; made at the first use."""
+        if self._own is None:
+            self._own = Belongings()
+        return self._own
+
+    @property
+    def is_held(self) -> bool:
+        """Not begun, and nothing will begin it by itself."""
+        return self.status is Status.NEW and self._delay is None and self.task is None
+
+    @property
     def takes_children(self) -> bool:
-        return self.status in (Status.STARTING, Status.RUNNING)
+        return self.status in _TAKING_CHILDREN
 
     # --- asked from outside ---
 
@@ -171,13 +186,31 @@ class Life:
 
     def stop(self, why: str | None = None) -> None:
         """End after the present hook."""
-        if self._asked is not None or self.status in (Status.STOPPING, Status.DEAD):
+        if self._asked is not None or self.status is Status.DEAD:
+            return
+        if self.status is Status.STOPPING and self._drained is None:
             return
         self._asked = Stopped(why)
         if self.status is Status.NEW:
             self._finalize()
-        else:
-            self._signal()
+            return
+        self._signal()
+        if self.status is Status.STOPPING:  # its children drain, and need not any more
+            for child in tuple(self.children):
+                child.life.stop(why)
+
+    def drain(self, why: str | None = None) -> None:
+        """End when all that was admitted until now is handled; admit nothing more."""
+        if self.status is Status.NEW:
+            self.stop(why)
+        if self._asked is not None or self._drained is not None or not self.takes_children:
+            return
+        self._drained = Stopped(why)
+        if self.status is Status.RUNNING:
+            self.status = Status.DRAINING
+        self.cell.stop_admission()
+        self.cell.box.turn_away()
+        self._signal()
 
     def kill(self, why: str | None = None) -> None:
         """End now: cancel the hook, kill the children, skip ``post_stop``."""
@@ -200,6 +233,8 @@ class Life:
     def notify(self, notice: Notice) -> None:
         """Put *notice* into the notice port."""
         if self.status is not Status.DEAD:
+            if self.notices is None:
+                self.notices = deque()
             self.notices.append(notice)
             self._signal()
 
@@ -229,6 +264,10 @@ class Life:
 
     async def _run(self) -> None:
         self.task = asyncio.current_task()
+        assert self.task is not None
+        self.cell.system.bodies[self.task] = self
+        if current_trace() is not None:  # of whoever started it
+            set_trace(None)
         try:
             await self._start()
             await self._work()
@@ -244,12 +283,13 @@ class Life:
         self._posted = True
         if self.killed:
             raise asyncio.CancelledError
-        self.status = Status.RUNNING
+        self.status = Status.RUNNING if self._drained is None else Status.DRAINING
         self.ran_from = self.clock.now()
         cell.was_running = True
         cell.system.observe("started", self.ref, self.number)
         if self.started is not None and not self.started.done():
             self.started.set_result(None)
+        self.started = None
 
     async def _work(self) -> None:
         """Serve the ports until a stop; a failure or a kill is raised."""
@@ -261,14 +301,19 @@ class Life:
         create_future = cell.system.create_future
         popleft = queue.popleft
         waiters = box.waiters
+        refill = box.refill
         dice = cell.system.dice
         turn, spent, most = perf_counter(), 0, GROUP
         while True:
             if self.interrupt and await self._control():
                 return
+            if refill is not None and not queue and self._drained is None:
+                refill()
             if ready:
-                spent += await self._slice(ready.popleft(), turn)
+                spent += await self._slice(ready.pop(0), turn)
             elif not queue:
+                if self._drained is not None and not box.held:
+                    return
                 waker = box.waker = create_future()
                 await waker
                 turn, spent = perf_counter(), 0
@@ -276,29 +321,35 @@ class Life:
             if dice is not None:
                 most = dice.randint(1, GROUP)
             # one group of messages
-            before = count = min(len(queue), most)
+            count, begun = len(queue), 0
+            if count > most:
+                count = most
+            if self.interrupt:  # by the slice
+                count = 0
             try:
-                while count:
-                    if self.interrupt:
-                        break
+                for begun in range(1, count + 1):  # noqa: B007 - used after the loop
                     item = popleft()
-                    count -= 1
                     if waiters:
                         box.admit()
                     if item.__class__ is not Envelope:
                         self.current = item
                         await handle(item, ctx)
-                    elif self._open(item):
-                        await handle(item.message, ctx)
+                    elif (future := item.future) is None or future.done() or item.trace is not None:
+                        await self._rarer(item, handle)
+                    else:  # a call
+                        self.envelope = item
+                        self.current = message = item.message
+                        await handle(message, ctx)
                         self.envelope = None
-                        unanswered = item.unanswered()
-                        if unanswered is not None:
-                            unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
+                        if not (future.done() or item.deferred):
+                            future.set_exception(NoReply(f"{self.path} gave no answer"))
+                    if self.interrupt:
+                        break
             finally:
-                spent += before - count
-                cell.processed += before - count
+                spent += begun
+                cell.processed += begun
             self.current = NOTHING
-            if (queue or ready) and (
+            if (queue or ready or refill is not None) and (
                 spent >= TURN or perf_counter() - turn >= TURN_S or dice is not None
             ):
                 await give_way()
@@ -331,12 +382,23 @@ class Life:
             notice.monitor.active = False
         await self.actor.handle_notice(notice, self.ctx)
 
+    async def _rarer(self, envelope: Envelope, handle: Callable[..., Awaitable[None]]) -> None:
+        """Handle a tick, a pipe's result, what is traced, or a call that nobody may want."""
+        if not self._open(envelope):
+            return
+        await handle(envelope.message, self.ctx)
+        self.envelope = None
+        if envelope.trace is not None:
+            set_trace(None)
+        unanswered = envelope.unanswered()
+        if unanswered is not None:
+            unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
+
     def _open(self, envelope: Envelope) -> bool:
         """Take a call, a tick or a pipe's result in hand, unless nobody wants it any more."""
         future = envelope.future
         if future is None:
-            timer = envelope.timer
-            if envelope.life is not self or (timer is not None and not timer.active):
+            if envelope.life is not None and not self._is_due(envelope):
                 return False
         elif future.done() and self._skips_abandoned():
             self.cell.box.bury(envelope.message, DeadLetterReason.EXPIRED)
@@ -344,7 +406,16 @@ class Life:
         else:
             self.envelope = envelope
         self.current = envelope.message
+        if envelope.trace is not None:
+            set_trace(envelope.trace.step())
         return True
+
+    def _is_due(self, envelope: Envelope) -> bool:
+        """Whether a tick or a pipe's result is this generation's, and not cancelled."""
+        timer = envelope.timer
+        if timer is not None:
+            timer.queued = False
+        return envelope.life is self and (timer is None or timer.active)
 
     def _skips_abandoned(self) -> bool:
         return self.actor is not None and self.actor.skip_abandoned
@@ -354,7 +425,7 @@ class Life:
         actor = self.actor
         assert actor is not None
         feed.ready = False
-        taken = feed.source.take(TURN)
+        taken = None if self._drained is not None else feed.source.take(TURN)
         if taken is None:
             return 0
         feed.wake()  # until take() says None; behind the other feeds
@@ -456,15 +527,27 @@ class Life:
         if self.over:
             return  # a zombie that came to its senses
         if self._reason is None:
-            self._reason = self._asked or Stopped()
+            self._reason = self._asked or self._drained or Stopped()
         self._set_stopping()
         try:
-            while self.children and not self.killed:
-                await next(reversed(self.children)).stop_as_child("its parent stops")
+            await self._end_children()
             if self._posted and not self.killed:
                 await self._post_stop(self._reason)
         except BaseException as error:
             self._fall_in_post_stop(error)
+
+    async def _end_children(self) -> None:
+        """The last one started ends first; of a dynamic supervisor, all at once."""
+        why = "its parent stops"
+        if getattr(self.actor, "ends_children_at_once", False):
+            ends = [c.end_as_child(why, drain=self._is_draining()) for c in self.children]
+            await asyncio.gather(*ends)
+        while self.children and not self.killed:
+            last = next(reversed(self.children))
+            await last.end_as_child(why, drain=self._is_draining())
+
+    def _is_draining(self) -> bool:
+        return self._drained is not None and self._asked is None
 
     async def _post_stop(self, reason: Reason) -> None:
         assert self.actor is not None
@@ -508,6 +591,7 @@ class Life:
     def _task_done(self, task: asyncio.Task[None]) -> None:
         system = self.cell.system
         system.tasks.discard(task)
+        system.bodies.pop(task, None)
         system.zombies.discard(task)
         if not task.cancelled():
             task.exception()
@@ -539,13 +623,14 @@ class Life:
             return
         self.status = Status.DEAD
         self.over = True
-        reason = self._reason = self._reason or self._asked or Stopped()
+        reason = self._reason = self._reason or self._asked or self._drained or Stopped()
         if self._delay is not None:
             self._delay.cancel()
         self._end_slice()
         self._abandon(_why(reason))
         self._release(reason)
         told = self._refuse_start(reason)
+        self._unlink(None if told else reason)
         if isinstance(reason, Failed):
             if not told:
                 logger.error("%s failed", self.path, exc_info=reason.error)
@@ -562,18 +647,24 @@ class Life:
         groups = self.cell.system.groups
         groups.release_all(self.ref, self)
         groups.unwatch(self)
-        for timer in tuple(self.timers):
+        self.cell.waiting_on = None
+        self.notices = None
+        own = self._own
+        if own is None:
+            return
+        for timer in tuple(own.timers):
             timer.cancel()
-        for monitor in tuple(self.monitors):
+        for monitor in tuple(own.monitors):
             monitor.release()
-        for task in tuple(self.pipes):
+        for task in (*own.pipes, *own.errands):
             task.cancel()
-        for envelope in self.deferred:
+        for job in tuple(own.jobs):
+            job.cancel()
+        for envelope in own.deferred:
             if envelope.future is not None:
                 refuse(envelope.future, self._lost(reason))
-        self.deferred.clear()
-        self.notices.clear()
-        callbacks, self.end_callbacks = self.end_callbacks, []
+        own.deferred.clear()
+        callbacks, own.at_end = own.at_end, []
         for callback in reversed(callbacks):
             try:
                 callback()
@@ -594,16 +685,44 @@ class Life:
         self.started.set_exception(error)
         return True
 
+    def _unlink(self, reason: Reason | None) -> None:
+        """End all links; an abnormal end reaches the peers."""
+        peers, self.links = self.links, {}
+        for peer in peers:
+            peer.links.pop(self, None)
+            if isinstance(reason, Failed | Killed):
+                peer.linked_end(self.ref, reason)
+
+    def linked_end(self, ref: ActorRef[Any], reason: Reason) -> None:
+        """A linked actor has ended abnormally: end too, or hear of it."""
+        if self.traps_exits:
+            self.notify(Exit(ref, reason))
+        else:
+            self.kill(f"linked to {ref.path}: {reason}")
+
     def _tell(self, reason: Reason, *, restarting: bool) -> None:
         for monitor in tuple(self.watchers):
             monitor.target = None
-            monitor.watcher.monitors.discard(monitor)
+            monitor.watcher.own.monitors.discard(monitor)
             monitor.watcher.notify(Down(monitor.ref, monitor, reason, restarting))
         self.watchers.clear()
         if self._waiters is not None and not self._waiters.done():
             self._waiters.set_result(reason)
 
     # --- helpers of the context ---
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run *work* beside the hooks; what it raises fails the actor. Ends with the generation."""
+        task = self.cell.system.loop.create_task(self._guard(work))
+        self.own.errands.add(task)
+        self.cell.system.tasks.add(task)
+        task.add_done_callback(lambda t: self._pipe_done(t, work))
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self.fail(error)
 
     def pipe(
         self,
@@ -613,17 +732,26 @@ class Life:
     ) -> None:
         """Run *awaitable* beside the hooks."""
         task = self.cell.system.loop.create_task(pipe(self, awaitable, to_message, on_error))
-        self.pipes.add(task)
+        self.own.pipes.add(task)
         self.cell.system.tasks.add(task)
         task.add_done_callback(lambda t: self._pipe_done(t, awaitable))
 
     def _pipe_done(self, task: asyncio.Task[None], awaitable: Awaitable[Any]) -> None:
-        self.pipes.discard(task)
+        self.own.pipes.discard(task)
+        self.own.errands.discard(task)
         self.cell.system.tasks.discard(task)
         if asyncio.iscoroutine(awaitable):
             awaitable.close()  # cancelled before its first step
         if not task.cancelled():
             task.exception()
+
+    def offload(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Run blocking code in a thread; abandoned with this generation."""
+        system = self.cell.system
+        job = system.offload.submit(system.loop, work, *args)
+        self.own.jobs.add(job)
+        job.add_done_callback(self.own.jobs.discard)
+        return job
 
     # --- being looked at ---
 
@@ -637,20 +765,15 @@ class Life:
 
     def busy(self) -> str | None:
         """Say what keeps it from being quiet; None if nothing does."""
-        waiting = len(self.cell.box.queue)
-        if self.pipes:
-            return f"{len(self.pipes)} pipes under way"
+        waiting = len(self.cell.box.queue)  # a pool's workers speak for themselves
+        work = None if self._own is None else self._own.under_way()
+        if work is not None:
+            return work
         if self.task is None or (self._task_over and self.children):
             return None  # waits for its backoff, or for children that speak for themselves
         if is_suspended(self.task) and not waiting:
             return None
         return f"{self.status.value}, {self.doing() or 'nothing'} in hand, {waiting} waiting"
-
-
-def is_suspended(task: asyncio.Task[Any]) -> bool:
-    """Tell whether *task* waits for something that has not happened yet."""
-    waits_for = getattr(task, "_fut_waiter", None)
-    return waits_for is not None and not waits_for.done()
 
 
 def _why(reason: Reason) -> BaseException:

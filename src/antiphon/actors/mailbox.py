@@ -16,6 +16,7 @@ from typing import Any
 from antiphon.actors.deadletters import DeadLetterReason
 from antiphon.actors.protocol import ANYTHING, Accepts
 from antiphon.actors.request import Envelope, refuse
+from antiphon.actors.trace import current_trace
 from antiphon.errors import ActorDead, ActorStopped, MailboxFull
 
 DEFAULT_CAPACITY = 1024
@@ -43,6 +44,7 @@ class Mailbox:
         limit: The capacity while a cast may simply be appended, else 0: somebody
             waits for room, or the mailbox is closed. One comparison asks it all.
         waker: Set while the actor sleeps.
+        refill: Called when the actor's loop finds the queue empty; may append to it.
         closed: Why nothing is taken any more, or None.
 
     Raises:
@@ -59,6 +61,7 @@ class Mailbox:
         "overflow",
         "path",
         "queue",
+        "refill",
         "types",
         "waiters",
         "waker",
@@ -85,9 +88,15 @@ class Mailbox:
         self.accepts: Accepts = ANYTHING
         self.types: Set[type] = ANYTHING.exact if guard is None else _NONE
         self.waker: asyncio.Future[None] | None = None
+        self.refill: Callable[[], object] | None = None
         # in order of arrival; the value is told when its message is in (send), or None (call)
         self.waiters: OrderedDict[Envelope, asyncio.Future[None] | None] = OrderedDict()
         self.closed: DeadLetterReason | None = None
+
+    @property
+    def held(self) -> int:
+        """How many messages wait that the actor itself will not take (``jobs.py``)."""
+        return 0
 
     # --- sending ---
 
@@ -112,8 +121,8 @@ class Mailbox:
             return False
         if not self.has_room() and not self._make_room(message):
             return False
-        self.queue.append(message)
-        self.wake()
+        trace = current_trace()
+        self._put(message if trace is None else Envelope(message, None, trace))
         return True
 
     def has_room(self) -> bool:
@@ -136,24 +145,34 @@ class Mailbox:
         self.check(envelope.message)
         if self.closed is not None:
             future.set_exception(self.gone())
-        elif len(self.queue) < self.limit:
-            self.queue.append(envelope)
-            self.wake()
+        elif self.has_room():
+            self._put(envelope)
         else:
             self._wait(envelope, None, future)
 
     def put_own(self, envelope: Envelope) -> None:
-        """Queue a tick or a pipe's result, beyond the bound if need be."""
+        """Queue a tick or a pipe's result, beyond the bound if need be; closed, drop it."""
+        if self.closed is not None:
+            return
         self.queue.append(envelope)
         self.wake()
 
     def wait_for_room(self, message: Any, future: asyncio.Future[None]) -> None:
         """Queue *message* once there is room, then resolve *future*; first come, first served."""
-        self._wait(Envelope(message, None), future, future)
+        self._wait(Envelope(message, None, current_trace()), future, future)
 
     def gone(self) -> ActorDead:
         """Make the error of somebody who asks a closed mailbox."""
+        if self.closed is DeadLetterReason.STOPPED:
+            return ActorStopped(f"cannot reach {self.path}: it is ending")
         return ActorDead(f"cannot reach {self.path}: nobody is there")
+
+    def _put(self, item: Any) -> None:
+        self.queue.append(item)
+        self.wake()
+
+    def _has_slot(self) -> bool:
+        return len(self.queue) < self.capacity
 
     def _wait(
         self,
@@ -183,7 +202,7 @@ class Mailbox:
 
     def _evict(self) -> bool:
         for index, item in enumerate(self.queue):
-            if type(item) is not Envelope or item.future is not None:
+            if type(item) is not Envelope or item.life is None:
                 del self.queue[index]
                 self._discard(item, DeadLetterReason.OVERFLOW, MailboxFull)
                 return True
@@ -194,13 +213,13 @@ class Mailbox:
     def admit(self) -> None:
         """Hand free slots to those who wait for one, oldest first."""
         waiters = self.waiters
-        while waiters and len(self.queue) < self.capacity:
+        while waiters and self._has_slot():
             envelope, admitted = waiters.popitem(last=False)
             if admitted is None:
                 if envelope.future is not None and not envelope.future.done():
-                    self.queue.append(envelope)
+                    self._put(envelope)
             elif not admitted.done():
-                self.queue.append(envelope.message)
+                self._put(envelope.message if envelope.trace is None else envelope)
                 admitted.set_result(None)
         self._set_limit()
 
@@ -231,12 +250,16 @@ class Mailbox:
 
     def flush(self) -> None:
         """Bury what waits: its ref has ended."""
-        waiting = list(self.waiters.items())
-        self.waiters.clear()
         queued = list(self.queue)
         self.queue.clear()
         for item in queued:
             self._discard(item, DeadLetterReason.STOPPED, ActorStopped)
+        self.turn_away()
+
+    def turn_away(self) -> None:
+        """Refuse those who wait for room."""
+        waiting = list(self.waiters.items())
+        self.waiters.clear()
         for envelope, admitted in waiting:
             future = envelope.future if admitted is None else admitted
             if future is not None:
@@ -247,6 +270,8 @@ class Mailbox:
     ) -> None:
         if type(item) is not Envelope:
             self.bury(item, reason)
+        elif item.future is None and item.life is None:
+            self.bury(item.message, reason)
         elif item.future is not None and not refuse(
             item.future, error(f"{self.path} did not come to this message")
         ):

@@ -27,6 +27,6 @@ class MonitorRef:
     def release(self) -> None:
         """Deliver nothing any more."""
         self.active = False
-        self.watcher.monitors.discard(self)
+        self.watcher.own.monitors.discard(self)
         if self.target is not None:
             self.target.watchers.pop(self, None)

@@ -35,6 +35,14 @@ class Down(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class Exit(Notice):
+    """A linked actor has ended abnormally, or was not there; the link is gone."""
+
+    ref: ActorRef[Any]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class Joined(Notice):
     """*ref* is now in a watched group."""
 

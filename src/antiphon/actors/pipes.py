@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from antiphon.actors.request import Envelope
+from antiphon.actors.trace import current_trace
 
 if TYPE_CHECKING:
     from antiphon.actors.life import Life
@@ -29,9 +30,8 @@ async def pipe(
         life.fail(error)
         return
     if not life.over:
-        envelope = Envelope(message, None)
+        envelope = Envelope(message, None, current_trace())
         envelope.life = life
-        envelope.timer = None
         life.cell.box.put_own(envelope)
 
 

@@ -13,6 +13,7 @@ class Status(StrEnum):
     NEW = "new"
     STARTING = "starting"
     RUNNING = "running"
+    DRAINING = "draining"
     STOPPING = "stopping"
     DEAD = "dead"
 

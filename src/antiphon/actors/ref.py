@@ -7,14 +7,17 @@ actor under the same key. A ref from ``spawn`` ends with its actor.
 from __future__ import annotations
 
 import asyncio
+from asyncio import current_task
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from antiphon.actors.calls import Call
 from antiphon.actors.feed import EventSource, Feed
 from antiphon.actors.mailbox import Mailbox
 from antiphon.actors.reasons import NoProc, Reason, Status
 from antiphon.actors.request import Envelope, RequestOf
 from antiphon.actors.threadsafe import CALL_TIMEOUT, ThreadsafeRef
+from antiphon.actors.trace import current_trace
 from antiphon.errors import ActorDead, CallTimeout, MailboxFull
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ class ActorRef(Generic[M_contra]):
         """
         box = self._box
         queue = box.queue
-        if len(queue) < box.limit and type(msg) in box.types:
+        if len(queue) < box.limit and type(msg) in box.types and current_trace() is None:
             queue.append(msg)
             if box.waker is not None:
                 box.wake()
@@ -92,6 +95,8 @@ class ActorRef(Generic[M_contra]):
             ActorDead: Nobody is there, or it ended meanwhile.
             CallTimeout: No room in time.
             MailboxFull: No room now, and *timeout* is 0.
+            CallCycle: Its actor waits, by however many steps, for the one that sends.
+            ValueError: *timeout* is negative.
         """
         box = self._box
         box.check(msg)
@@ -100,12 +105,13 @@ class ActorRef(Generic[M_contra]):
         if box.has_room():
             box.cast(msg)
             return
-        if timeout is not None and timeout <= 0:
+        if timeout == 0:
             raise MailboxFull(f"cannot send to {self.path}: {box.capacity} messages waiting")
-        room: asyncio.Future[None] = self._system.create_future()
-        box.wait_for_room(msg, room)
+        room: Call[None] = self._system.create_call()
+        room.target = self
         if timeout is not None:
             self._system.deadlines.add(timeout, room)
+        box.wait_for_room(msg, room)
         try:
             await room
         except CallTimeout:
@@ -119,30 +125,50 @@ class ActorRef(Generic[M_contra]):
         Cancelling the wait doesn't cancel the handler.
 
         Raises:
-            ActorDead: (by the future, as all but TypeError) Nobody is there.
+            ActorDead: (by the future, as those below) Nobody is there.
             ActorStopped: It ended before it came to this message.
             CalleeFailed: The handler raised, or was killed.
             NoReply: The handler ended without an answer.
             CallTimeout: Neither room nor an answer in time.
+            CallCycle: At the await: the callee waits, by however many steps, for the caller.
+            ValueError: At once: *timeout* is negative.
         """
         system = self._system
-        future = system.create_future()
-        envelope = Envelope(msg, future)
-        box = self._box
-        if len(box.queue) < box.limit and type(msg) in box.types:
-            box.queue.append(envelope)
-            if box.waker is not None:
-                box.wake()
-        else:
-            box.put_call(envelope)
+        future: asyncio.Future[R]
+        if current_task(system.loop) in system.bodies:
+            future = call = system.create_call()
+            call.target = self
+        else:  # it can be in no circle; asyncio awaits its own class faster than any other
+            future = system.create_future()
+        envelope = Envelope(msg, future, current_trace())
         if timeout is not None:
             system.deadlines.add(timeout, future)
+        box = self._box
+        queue = box.queue
+        if len(queue) < box.limit and type(msg) in box.types:
+            queue.append(envelope)
+            if box.waker is not None:
+                box.wake()
+            return future
+        try:
+            box.put_call(envelope)
+        except BaseException:
+            future.cancel()  # nobody is to wait for it
+            raise
         return future
 
     def stop(self, reason: str | None = None) -> None:
         """Let it end after its present handler; no-op if it is ending."""
         if self._cell is not None:
             self._cell.life.stop(reason)
+
+    def drain(self, reason: str | None = None) -> None:
+        """Let it end when all that it was sent before is handled; admit nothing more.
+
+        Its children then drain too. A stop cuts it short, a kill both.
+        """
+        if self._cell is not None:
+            self._cell.life.drain(reason)
 
     def kill(self, reason: str | None = None) -> None:
         """Cancel what it does and end it without ``post_stop``; no-op if it is dead."""

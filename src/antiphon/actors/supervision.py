@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import TypeVar
 
 from antiphon.actors.reasons import Failed, Killed, Reason
+
+T = TypeVar("T")
 
 
 class Restart(StrEnum):
@@ -25,6 +29,22 @@ class Restart(StrEnum):
         if self is Restart.TRANSIENT:
             return isinstance(reason, Failed | Killed)
         return self is Restart.PERMANENT
+
+
+class Strategy(StrEnum):
+    """Whose generations end when one child's has, to be started again together."""
+
+    ONE_FOR_ONE = "one_for_one"
+    ONE_FOR_ALL = "one_for_all"
+    REST_FOR_ONE = "rest_for_one"
+
+    def group(self, children: Sequence[T], ended: T) -> list[T]:
+        """Those of *children*, in the order of starting, that restart because *ended* did."""
+        if self is Strategy.ONE_FOR_ALL:
+            return list(children)
+        if self is Strategy.REST_FOR_ONE:
+            return list(children[children.index(ended) :])
+        return [ended]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from random import Random
 from types import TracebackType
-from typing import Any, Never, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from antiphon.actors.actor import Actor
+from antiphon.actors.calls import Call
 from antiphon.actors.cell import Cell, Keeper
 from antiphon.actors.clock import Clock, RealClock
 from antiphon.actors.deadletters import DeadLetter, DeadLetterReason, DeadLetters
@@ -23,10 +25,12 @@ from antiphon.actors.groups import Groups
 from antiphon.actors.life import Life
 from antiphon.actors.mailbox import DEFAULT_CAPACITY, Mailbox, Overflow
 from antiphon.actors.observer import Observer
+from antiphon.actors.offload import THREADS, Offload
 from antiphon.actors.reasons import Reason
 from antiphon.actors.ref import ActorRef, Key
 from antiphon.actors.supervision import Restart
-from antiphon.actors.supervisor import Child, Supervisor, SupervisorActor
+from antiphon.actors.supervisor import Child, Supervisor, SupervisorActor, SupervisorMessage
+from antiphon.actors.watchdog import Watchdog
 from antiphon.errors import ActorDead, NameTaken, SystemClosed, WrongLoop
 from antiphon.messages import ActorInfo
 
@@ -44,11 +48,16 @@ class ActorSystem:
         observer: Told of every change, synchronously.
         seed: Makes the jitter of backoffs repeatable.
         kill_grace: Seconds that a killed actor may outlive its cancelling.
+        threads: Most threads of ``ctx.offload``.
+        watchdog: Seconds that the loop may be blocked before a warning says by whom; None
+            for no watchdog.
         dice: Makes actors give way at random places, to try other orders in tests.
 
     Attributes:
         tasks: Every task of the system; held here because the loop holds them weakly.
         zombies: Tasks that survived their killing.
+        bodies: Whose body each actor's task runs.
+        offload: The threads for blocking code.
     """
 
     def __init__(
@@ -60,6 +69,8 @@ class ActorSystem:
         debug: bool = False,
         seed: int | None = None,
         kill_grace: float = 1.0,
+        threads: int = THREADS,
+        watchdog: float | None = None,
         dice: Random | None = None,
     ) -> None:
         self.name = name
@@ -70,6 +81,9 @@ class ActorSystem:
         self.dice = dice
         self.tasks: set[asyncio.Task[Any]] = set()
         self.zombies: set[asyncio.Task[Any]] = set()
+        self.bodies: dict[asyncio.Task[Any] | None, Life] = {}
+        self.offload = Offload(threads)
+        self.watchdog = None if watchdog is None else Watchdog(self, watchdog)
         self.groups = Groups()
         self.dead_letters = DeadLetters(self.clock.now, self._report_letter)
         self.deadlines = Deadlines(self.clock)
@@ -81,6 +95,7 @@ class ActorSystem:
         self._numbers = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.create_future: Callable[[], asyncio.Future[Any]] = self._not_entered
+        self.create_call: Callable[[], Call[Any]] = self._not_entered
         self._host: asyncio.Task[Any] | None = None
         self._root: Cell | None = None
         self._exit: BaseException | None = None
@@ -92,16 +107,19 @@ class ActorSystem:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self.create_future = self._loop.create_future
+        self.create_call = partial(Call, loop=self._loop)
         self._host = asyncio.current_task()
-        user = Child(Key[Never]("user"), Supervisor(), restart=Restart.TEMPORARY)
+        user = Child(Key[SupervisorMessage]("user"), Supervisor(), restart=Restart.TEMPORARY)
         self._root = self.new_cell(
             None,
-            self.ref(Key[Never]("root")),
+            self.ref(Key[SupervisorMessage]("root")),
             Supervisor([user]),
             capacity=1,
             overflow=Overflow.DROP_NEWEST,
             shutdown=float("inf"),
         )
+        if self.watchdog is not None:
+            self.watchdog.start()
         await self._root.spawn()
         return self
 
@@ -134,6 +152,10 @@ class ActorSystem:
             raise
         finally:
             self.deadlines.close()
+            self.offload.close()
+            if self.watchdog is not None:
+                self.watchdog.stop()
+                self.watchdog = None
 
     async def _end_tasks(self) -> None:
         for task in self._flights.values():
@@ -157,7 +179,7 @@ class ActorSystem:
                 self._host_cancelled = True
                 self._host.cancel()
 
-    @property
+    @cached_property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the system was entered on."""
         if self._loop is None:
@@ -170,7 +192,9 @@ class ActorSystem:
 
     # --- starting actors ---
 
-    async def supervise(self, supervisor: Supervisor, name: str | None = None) -> ActorRef[Never]:
+    async def supervise(
+        self, supervisor: Supervisor, name: str | None = None
+    ) -> ActorRef[SupervisorMessage]:
         """Start *supervisor*: under the root if it has a name, else under ``user``.
 
         Raises:
@@ -179,7 +203,7 @@ class ActorSystem:
         """
         keeper = self._supervisor("root" if name else "user")
         path = name or f"user/supervisor-{next(self._numbers)}"
-        ref = await keeper.start(Child(Key[Never](path), supervisor))
+        ref = await keeper.start(Child(Key[SupervisorMessage](path), supervisor))
         if name:
             self._move_user_last()
         return ref
@@ -254,6 +278,7 @@ class ActorSystem:
         capacity: int,
         overflow: Overflow,
         shutdown: float,
+        link: bool = False,
     ) -> ActorRef[M]:
         """Start a child of *parent* that nobody restarts; for the context and ``spawn``."""
         path = f"{parent.path}/{name or self._make_name(factory)}"
@@ -261,6 +286,9 @@ class ActorSystem:
         cell = self.new_cell(
             parent, ref, factory, capacity=capacity, overflow=overflow, shutdown=shutdown
         )
+        if link:
+            parent.links[cell.life] = None
+            cell.life.links[parent] = None
         await cell.spawn()
         return ref
 

@@ -34,11 +34,13 @@ async def core(
     *,
     name: str = "antiphon",
     observer: Observer | None = None,
+    watchdog: float | None = None,
     where: object = "the log",
 ) -> AsyncIterator[Core]:
     """Run log and bus on *store*, supervised, until the block ends.
 
     Args:
+        watchdog: Seconds that the loop may be blocked before a warning says by whom.
         where: Names the store in an error.
 
     Raises:
@@ -51,7 +53,7 @@ async def core(
         Child(BUS, lambda: EventBusActor(table)),
     ]
     try:
-        async with ActorSystem(name, observer=observer) as system:
+        async with ActorSystem(name, observer=observer, watchdog=watchdog) as system:
             try:
                 await system.supervise(Supervisor(children), name="log")
             except SpawnFailed as error:

@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 WATCH_BACKOFF = Backoff(base=1.0, cap=30.0)
 
+BLOCKED_S = 1.0
+"""The loop is blocked when nothing else ran for so long."""
+
 OK = 0
 FAILED = 1
 
@@ -96,7 +99,9 @@ class Server:
             try:
                 observing = Observing()
                 store = SqliteEventStore(self.folder.log)
-                async with core(store, observer=observing, where=self.folder.log) as running:
+                async with core(
+                    store, observer=observing, watchdog=BLOCKED_S, where=self.folder.log
+                ) as running:
                     observing.attach(running.bus)
                     return await self._serve(running, listening, token, workspace, program)
             finally:
@@ -214,7 +219,7 @@ class Server:
 
     def _status(self, running: Core, gateway: Gateway) -> dict[str, Any]:
         log = running.log
-        actors = running.system.actors()
+        actors, watchdog = running.system.actors(), running.system.watchdog
         return {
             "url": gateway.url,
             "version": __version__,
@@ -234,6 +239,7 @@ class Server:
             "workers": sum(a.key.startswith("services/workers/") for a in actors),
             "actors": len(actors),
             "dead_letters": len(running.system.dead_letters),
+            "loop_blocked": watchdog.blocked if watchdog is not None else 0,
             "events": log.counters,
         }
 

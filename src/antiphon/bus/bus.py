@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from antiphon.actors import ActorRef
+from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
 from antiphon.bus.event_rules import EVENT_BYTES, check_fields, check_payload, to_utc
@@ -42,6 +42,7 @@ from antiphon.messages import Event, EventIn, Level, Published, TopicInfo
 
 PATTERNS = 32
 QUERY_LIMIT = 500
+TRACEPARENT = "traceparent"
 EPHEMERAL = ("*.typing", "_sys.stats.*")
 TOPICS_KEPT = 100_000
 
@@ -121,7 +122,9 @@ class Bus:
     ) -> asyncio.Future[Published]:
         """Publish one event; await the result, or keep it and go on.
 
-        The event is fixed here: changing *payload* afterwards changes nothing.
+        The event is fixed here: changing *payload* afterwards changes nothing. While a
+        trace is current, the event carries its correlation id and its ``traceparent``
+        header, unless given others.
 
         Raises:
             InvalidTopic, InvalidPayload, PayloadTooLarge, Forbidden: At once, nothing queued.
@@ -131,6 +134,10 @@ class Bus:
         body_payload = check_payload(payload, limit=EVENT_BYTES)
         if source is None:
             source = principal.source
+        trace = current_trace()
+        if trace is not None:
+            correlation_id = correlation_id or trace.correlation_id
+            headers = {TRACEPARENT: trace.traceparent, **(headers or {})}
         check_fields(
             id=id,
             type=type,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import time
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -10,7 +14,11 @@ import typer
 from antiphon.cli import console
 from antiphon.cli.find import Client
 from antiphon.cli.options import DataOption, JsonOption, UrlOption
+from antiphon.client.endpoint import NoServer
 from antiphon.messages import ActorInfo
+
+HEADERS = ("ACTOR", "STATE", "GEN", "RESTARTS", "WAITING", "HANDLED", "FAILED", "AGE", "NOW")
+EVERY_S = 1.0
 
 actors_app = typer.Typer(
     invoke_without_command=True, no_args_is_help=False, help="Show the actors, as a tree."
@@ -20,6 +28,9 @@ actors_app = typer.Typer(
 @actors_app.callback()
 def show(
     context: typer.Context,
+    watching: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show them anew every second, until Ctrl-C.")
+    ] = False,
     as_json: JsonOption = False,
     data: DataOption = None,
     url: UrlOption = None,
@@ -28,15 +39,35 @@ def show(
     if context.invoked_subcommand is not None:
         context.obj = (data, url)
         return
+    if watching and as_json:
+        raise typer.BadParameter("--watch and --json exclude each other", param_hint="--watch")
     with Client(data, url) as client:
         found = client.actors()
+    if watching:
+        watch(found, data, url)
+        return
     if as_json:
         write = console.raw_lines()
         for actor in found:
             write(msgspec.json.encode(actor))
         return
-    headers = ("ACTOR", "STATE", "GEN", "RESTARTS", "WAITING", "HANDLED", "FAILED", "AGE", "NOW")
-    console.print_table(headers, [_row(actor, level) for actor, level in as_tree(found)])
+    console.print_table(HEADERS, _rows(found))
+
+
+def watch(found: list[ActorInfo], data: Path | None, url: str | None) -> None:
+    """Show the tree again and again; a server that goes away is waited for."""
+    with contextlib.suppress(KeyboardInterrupt):
+        if sys.stdout.isatty():
+            console.redraw(())
+        lines = console.table_lines(HEADERS, _rows(found))
+        while True:
+            console.redraw(lines)
+            time.sleep(EVERY_S)
+            try:
+                with Client(data, url) as client:
+                    lines = console.table_lines(HEADERS, _rows(client.actors()))
+            except NoServer as error:
+                lines = [console.clean(f"waiting: {error}")]
 
 
 @actors_app.command()
@@ -70,6 +101,10 @@ def as_tree(actors: list[ActorInfo]) -> list[tuple[ActorInfo, int]]:
         ordered.append((actor, level))
         waiting.extend((child, level + 1) for child in reversed(children.get(actor.key, [])))
     return ordered
+
+
+def _rows(actors: list[ActorInfo]) -> list[tuple[object, ...]]:
+    return [_row(actor, level) for actor, level in as_tree(actors)]
 
 
 def _row(actor: ActorInfo, level: int) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +38,48 @@ def bus(
     for name, value in figures.items():
         shown = json.dumps(value) if isinstance(value, dict) else value
         console.say(f"{name:<32}{shown}")
+
+
+@bench_app.command()
+def actors(
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the workload.")] = False,
+    asyncio_loop: Annotated[
+        bool, typer.Option("--asyncio", help="On asyncio's own loop, not on the server's.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure actors, beside plain Python and the actor libraries that are installed."""
+    from antiphon.cli.bench_actors import bench_actors
+
+    figures = bench_actors(quick=quick, asyncio_loop=asyncio_loop, progress=_progress)
+    if as_json:
+        console.say(json.dumps(figures))
+        return
+    _show_actors(figures)
+
+
+def _show_actors(figures: dict[str, Any]) -> None:
+    """Who passes how many messages, then everything else."""
+    passing = {
+        "antiphon": (figures.pop("casts_per_s"), figures.pop("calls_per_s")),
+        "plain Python": (figures.pop("plain_casts_per_s"), figures.pop("plain_calls_per_s")),
+        "asyncio.Queue": (figures.pop("asyncio_queue_per_s"), None),
+    }
+    for name, peer in figures.pop("peers").items():
+        passing[name] = (peer["casts_per_s"], peer["calls_per_s"])
+    console.print_table(
+        ("", "casts/s", "calls/s"),
+        [(name, *map(_thousands, rates)) for name, rates in passing.items()],
+    )
+    console.say("")
+    if figures.pop("quick"):
+        console.say("quick: a tenth of the workload, less exact")
+    for name, value in figures.items():
+        console.say(f"{name:<32}{_thousands(value) if isinstance(value, int) else value}")
+
+
+def _thousands(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
 
 
 def _progress(message: str) -> None:

@@ -104,6 +104,22 @@ def columns_wide() -> int | None:
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows in aligned columns; numbers to the right."""
+    for line in table_lines(headers, rows):
+        say(line)
+
+
+def redraw(lines: Sequence[str]) -> None:
+    """Show *lines* in place of what the terminal shows; elsewhere, after an empty line."""
+    if not sys.stdout.isatty():
+        print("", *lines, sep="\n", flush=True)
+        return
+    kept = lines[: shutil.get_terminal_size().lines - 1]
+    sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in kept) + "\x1b[J")
+    sys.stdout.flush()
+
+
+def table_lines(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Align rows in columns, numbers to the right, below dim headers."""
     body = [[cell if isinstance(cell, str) else str(cell) for cell in row] for row in rows]
     table = [list(headers), *[[clean(cell) for cell in row] for row in body]]
     widths = [max(len(row[at]) for row in table) for at in range(len(headers))]
@@ -111,13 +127,15 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         all(row[at][:1].isdigit() or row[at] in ("", "-") for row in body)
         for at in range(len(headers))
     ]
+    lines = []
     for number, row in enumerate(table):
         cells = [
             cell.rjust(width) if is_right else cell.ljust(width)
             for cell, width, is_right in zip(row, widths, right, strict=True)
         ]
         line = "  ".join(cells).rstrip()
-        say(dim(line, uses_colour()) if number == 0 else line)
+        lines.append(dim(line, uses_colour()) if number == 0 else line)
+    return lines
 
 
 def size(count: int) -> str:
