@@ -97,3 +97,4 @@ def test_headers_are_read_as_they_stand() -> None:
     cookies = [(b"cookie", b"a=1; antiphon_71=x; antiphon_7117=y=z")]
     assert list(read_cookies(cookies, "antiphon_7117")) == ["y=z"]
     assert list(read_cookies(cookies, "b")) == []
+    assert list(read_cookies([*cookies, (b"cookie", b"a=2;a=3")], "a")) == ["1", "2", "3"]
