@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.bus import ADMIN
 from antiphon.errors import StartError
-from antiphon.gateway.auth import COOKIE_S, Auth, bearer, load_token, read_cookie
+from antiphon.gateway.auth import COOKIE_S, Auth, bearer, load_token, read_cookies
 
 TOKEN = "t" * 43
 
@@ -95,5 +95,6 @@ def test_headers_are_read_as_they_stand() -> None:
     assert bearer([(b"authorization", b"Basic abc")]) == ""
     assert bearer([]) is None
     cookies = [(b"cookie", b"a=1; antiphon_71=x; antiphon_7117=y=z")]
-    assert read_cookie(cookies, "antiphon_7117") == "y=z"
-    assert read_cookie(cookies, "b") is None
+    assert list(read_cookies(cookies, "antiphon_7117")) == ["y=z"]
+    assert list(read_cookies(cookies, "b")) == []
+    assert list(read_cookies([*cookies, (b"cookie", b"a=2;a=3")], "a")) == ["1", "2", "3"]

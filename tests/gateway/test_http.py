@@ -67,6 +67,24 @@ async def test_a_list_has_one_result_for_each_and_is_no_transaction(desk: Any) -
     assert results[1]["id"] == "mine"
 
 
+@pytest.mark.parametrize("payload", ["NaN", "[" * 2000 + "]" * 2000, '"\\ud800"'], ids=len)
+async def test_an_event_that_is_no_json_spoils_no_other_of_its_list(
+    desk: Any, payload: str
+) -> None:
+    bad, good = f'{{"topic":"a","payload":{payload}}}', '{"topic":"a","payload":[1,2]}'
+    answer = await desk.ask("POST", "/v1/events", f"[{good}, {bad}, {good}]")
+    results = answer.json()["results"]
+    assert [result.get("seq") for result in results] == [1, None, 2]
+    assert results[1]["error"]["code"] == "invalid_payload"
+    assert ("surrogate" in results[1]["error"]["message"]) is ("ud800" in payload)
+
+
+@pytest.mark.parametrize("body", ["[", "[1,]", '[{"topic":"a"}', '[{"topic":"a},{"topic":"b"}]'])
+async def test_a_list_that_does_not_come_apart_is_refused_as_a_whole(desk: Any, body: str) -> None:
+    problem(await desk.ask("POST", "/v1/events", body), 400, "invalid_payload")
+    assert desk.bus.head == 0
+
+
 async def test_the_same_id_twice_is_a_duplicate_and_with_other_content_a_conflict(
     desk: Any,
 ) -> None:
@@ -395,6 +413,16 @@ async def test_a_cookie_alone_changes_nothing(desk: Any) -> None:
     wrong_token = await desk.ask("GET", "/v1/topics", headers=page, token="wrong")
     problem(wrong_token, 401, "unauthorized")
     assert desk.bus.head <= 1  # the denial's own record
+
+
+async def test_a_cookie_of_our_name_from_elsewhere_locks_nobody_out(desk: Any) -> None:
+    page = await login(desk)
+    name, _, value = page["Cookie"].partition("=")
+    for cookies in (f"{name}=bad; {name}={value}", f"{name}={value}; {name}=1.x.y"):
+        answer = await desk.ask("GET", "/v1/topics", headers={"Cookie": cookies}, token=None)
+        assert answer.status == 200
+    bad = {"Cookie": f"{name}=bad; {name}=worse"}
+    problem(await desk.ask("GET", "/v1/topics", headers=bad, token=None), 401, "unauthorized")
 
 
 async def test_security_headers_are_on_every_answer(desk: Any) -> None:

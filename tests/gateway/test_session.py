@@ -249,6 +249,34 @@ def test_an_ack_that_opens_a_full_window_resumes_the_subscription() -> None:
     assert session.receive(frame("ack", sid="a", seq=12)) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"op":"pub","id":7,"events":7}',
+        '{"op":"pub","id":7,"events":[{"a" 1}],"level":}',
+        '{"op":"sub","id":7,"sid":"\\ud800","patterns":[]}',
+        '{"op":"sub","patterns":[{"id":8}],"id":7}',
+        '{"op":"dance","id":7}',
+    ],
+)
+def test_a_frame_that_cannot_be_read_is_answered_by_its_id(text: str) -> None:
+    error = only_err(opened_session().receive(text))
+    assert (error.id, error.code) == (7, "bad_request")
+    assert ("lone surrogate" in error.message) is ("ud800" in text)
+
+
+@pytest.mark.parametrize("text", ['{"op":"pub","id":"x"}', '{"id":7', "[7]", '{"x":{"id":7}}', "7"])
+def test_an_id_is_not_guessed(text: str) -> None:
+    assert only_err(opened_session().receive(text)).id is None
+
+
+def test_a_pub_with_an_event_that_is_no_json_is_done_without_it() -> None:
+    text = '{"op":"pub","id":7,"level":"none","events":[{"topic":"a"},{"topic":"\\ud800"}]}'
+    (ask,) = opened_session().receive(text)
+    assert isinstance(ask, Publish)
+    assert (ask.id, ask.level, len(ask.events)) == (7, "none", 2)
+
+
 # --- anything -----------------------------------------------------------------------------
 
 texts = st.text() | st.binary()

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from antiphon.bus.access import Principal
+from antiphon.bus.parts import has_lone_surrogate, parts
 from antiphon.bus.topics import check_topic
 from antiphon.errors import (
     BadRequest,
@@ -295,7 +296,7 @@ def decode_event(data: bytes | msgspec.Raw) -> EventIn:
     except msgspec.ValidationError as error:
         raise _misfit(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _malformed(error) from None
+        raise _malformed(error, bytes(data)) from None
 
 
 def decode_publish(data: bytes) -> EventIn | list[EventIn | BusError]:
@@ -303,29 +304,34 @@ def decode_publish(data: bytes) -> EventIn | list[EventIn | BusError]:
 
     Raises:
         InvalidPayload, InvalidTopic, BadRequest: As by ``decode_event``; for a list only if
-            the list itself can't be read.
+            it can't be told which event of it is bad.
     """
     if not data.lstrip(b" \t\r\n").startswith(b"["):
         return decode_event(data)
     try:
-        raws = _decode_raws(data)
+        return [_decode_or_error(raw) for raw in _decode_raws(data)]
     except RecursionError:
-        raise InvalidPayload(f"payload is nested deeper than {DEPTH}", limit=DEPTH) from None
+        refusal = InvalidPayload(f"payload is nested deeper than {DEPTH}", limit=DEPTH)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _malformed(error) from None
-    return [_decode_or_error(raw) for raw in raws]
+        refusal = _malformed(error, data)
+    found = parts(data.decode(errors="replace"))
+    if found is None:
+        raise refusal
+    return [_decode_or_error(part.encode()) for part in found]
 
 
-def _decode_or_error(raw: msgspec.Raw) -> EventIn | BusError:
+def _decode_or_error(raw: bytes | msgspec.Raw) -> EventIn | BusError:
     try:
         return decode_event(raw)
     except BusError as error:
         return error
 
 
-def _malformed(error: Exception) -> InvalidPayload:
+def _malformed(error: Exception, data: bytes) -> InvalidPayload:
     if isinstance(error, UnicodeDecodeError):
         return InvalidPayload("not UTF-8", value=error.object[error.start : error.start + 16])
+    if has_lone_surrogate(data.decode(errors="replace")):
+        return InvalidPayload("a text has a lone surrogate: half of a character")
     return InvalidPayload(_sentence(error))
 
 

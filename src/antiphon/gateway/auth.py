@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -83,15 +83,14 @@ def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return None
 
 
-def read_cookie(headers: Iterable[tuple[bytes, bytes]], wanted: str) -> str | None:
-    """The value of one cookie."""
+def read_cookies(headers: Iterable[tuple[bytes, bytes]], wanted: str) -> Iterator[str]:
+    """Every value of one cookie: a page on another port may have set its own by that name."""
     for header, value in headers:
         if header == b"cookie":
             for part in value.decode("latin-1").split(";"):
                 name, _, text = part.strip().partition("=")
                 if name == wanted:
-                    return text
-    return None
+                    yield text
 
 
 def load_token(path: Path) -> str:

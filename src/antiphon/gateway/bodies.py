@@ -13,18 +13,18 @@ from antiphon.gateway.limits import BODY_BYTES, BODY_S
 
 T = TypeVar("T")
 
-SWALLOW_BYTES = 64 * 1024 * 1024
-"""So much of a body that is too large is read and dropped, so that its sender hears why."""
+SWALLOW = 16
+"""So many times the limit is read and dropped, so that the body's sender hears why."""
 
 
-async def read_json(request: Request, *, empty: bool = False) -> bytes:
+async def read_json(request: Request, *, empty: bool = False, limit: int = BODY_BYTES) -> bytes:
     """The body, unread but for its size; *empty*: it may be absent, of any type.
 
     Raises:
         BadRequest: It is not said to be JSON, or did not come in time.
-        PayloadTooLarge: It has more than 4 MiB.
+        PayloadTooLarge: It has more than *limit* bytes.
     """
-    body = await _read(request)
+    body = await _read(request, limit)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (empty and not body and not kind):
         raise BadRequest(
@@ -33,24 +33,24 @@ async def read_json(request: Request, *, empty: bool = False) -> bytes:
     return body
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_S):
             async for part in request.stream():
                 size += len(part)
-                if size <= BODY_BYTES:
+                if size <= limit:
                     parts.append(part)
-                elif size > SWALLOW_BYTES:
+                elif size > SWALLOW * limit:
                     break
     except TimeoutError:
         raise BadRequest(f"the body did not come within {BODY_S:g} s") from None
     except ClientDisconnect:
         raise BadRequest("the body ended early") from None
-    if size > BODY_BYTES:
+    if size > limit:
         raise PayloadTooLarge(
-            f"a body of at least {size} bytes is over the limit of {BODY_BYTES}", limit=BODY_BYTES
+            f"a body of at least {size} bytes is over the limit of {limit}", limit=limit
         )
     return b"".join(parts)
 

@@ -21,11 +21,11 @@ from antiphon.bus import Bus, Page, Principal
 from antiphon.bus.event_rules import decode_publish
 from antiphon.errors import BadRequest, Forbidden, NotFound, Unauthorized, cut
 from antiphon.gateway import page
-from antiphon.gateway.auth import COOKIE_S, Auth, bearer, cookie_name, read_cookie
+from antiphon.gateway.auth import COOKIE_S, Auth, bearer, cookie_name, read_cookies
 from antiphon.gateway.bodies import decode, read_json
-from antiphon.gateway.limits import PUBLISH_EVENTS
+from antiphon.gateway.limits import LOGIN_BYTES, PUBLISH_EVENTS
 from antiphon.gateway.problems import HANDLERS, encode
-from antiphon.gateway.publishing import as_bus_error, results, submit
+from antiphon.gateway.publishing import Patience, result, results, submit
 from antiphon.gateway.queries import patterns_of, query_of
 from antiphon.messages import (
     EventIn,
@@ -82,6 +82,11 @@ class Http:
         self._status = status
         self._shutdown = shutdown
         self._page = page_folder
+        self._patience = Patience()
+
+    def give_up(self) -> None:
+        """Wait for the log no longer: the server must end."""
+        self._patience.end()
 
     def app(self) -> Starlette:
         """The routes as an ASGI application."""
@@ -104,6 +109,7 @@ class Http:
             route("/v1/workers/{id}", "DELETE", asked(self._stop_worker)),
             route("/v1/status", "GET", asked(self._show_status)),
             route("/v1/shutdown", "POST", asked(self._shut_down)),
+            route("/v1/ws", "GET", _no_handshake),
             route("/v1/{rest:path}", "GET", asked(_nowhere)),
             route("/{name:path}", "GET", self._page.__call__),
         ]
@@ -115,8 +121,8 @@ class Http:
         token = bearer(headers)
         if token is not None:
             return self._auth.by_token(token)
-        cookie = read_cookie(headers, self._cookie)
-        return None if cookie is None else self._auth.by_cookie(cookie)
+        owners = map(self._auth.by_cookie, read_cookies(headers, self._cookie))
+        return next((owner for owner in owners if owner is not None), None)
 
     def _for_known(self, handler: KnownHandler) -> Handler:
         async def known(request: Request) -> Response:
@@ -132,7 +138,7 @@ class Http:
         return known
 
     async def _login(self, request: Request) -> Response:
-        login = decode(await read_json(request), Login)
+        login = decode(await read_json(request, limit=LOGIN_BYTES), Login)
         if self._auth.by_token(login.token) is None:
             raise Unauthorized("this token is not known")
         response = Response(status_code=204, headers={"cache-control": "no-store"})
@@ -153,20 +159,14 @@ class Http:
         events = decode_publish(await read_json(request))
         if isinstance(events, EventIn):
             (one,) = submit(self._bus, [events], principal, level)
-            if isinstance(one.outcome, Exception):
-                raise one.outcome
-            try:
-                published = await one.outcome
-            except Exception as error:
-                raise as_bus_error(error) from error
-            return _json(PublishReply(results=[published]))
+            return _json(PublishReply(results=[await result(one, self._patience)]))
         if not 1 <= len(events) <= PUBLISH_EVENTS:
             raise BadRequest(
                 f"a list has 1 to {PUBLISH_EVENTS} events, got {len(events)}",
                 limit=PUBLISH_EVENTS,
             )
         submitted = submit(self._bus, events, principal, level)
-        return _json(PublishReply(results=await results(submitted)))
+        return _json(PublishReply(results=await results(submitted, self._patience)))
 
     async def _query_events(self, request: Request, principal: Principal) -> Response:
         patterns, wanted = query_of(request.query_params.multi_items())
@@ -257,6 +257,13 @@ def _split(path: str, **handlers: Handler) -> Route:
 
 async def _nowhere(request: Request, principal: Principal) -> Response:
     raise NotFound(f"nothing is at {cut(request.url.path)}", value=request.url.path)
+
+
+async def _no_handshake(request: Request) -> Response:
+    raise BadRequest(
+        "/v1/ws takes WebSocket handshakes: HTTP/1.1, no body, Upgrade: websocket,"
+        " Sec-WebSocket-Version: 13, one Sec-WebSocket-Key and at most one Origin"
+    )
 
 
 def _level(request: Request) -> Level:

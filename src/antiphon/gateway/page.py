@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import mimetypes
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 FOLDER = Path(__file__).parent.parent / "web"
 FOREVER = "public, max-age=31536000, immutable"
@@ -19,7 +20,8 @@ class Page:
     """Serves ``/`` and what belongs to it.
 
     Files under ``assets/`` carry a hash of their content in their names, so browsers
-    may keep them for ever; all others are asked for anew.
+    may keep them for ever; all others are asked for anew. They are small, so each is
+    answered whole: an answer in pieces would take in what its client sends meanwhile.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
@@ -27,18 +29,20 @@ class Page:
 
     async def __call__(self, request: Request) -> Response:
         name = request.path_params["name"] or "index.html"
-        file = await run_in_threadpool(self._find, name)
-        if file is not None:
+        body = await run_in_threadpool(self._read, name)
+        if body is not None:
             keep = FOREVER if name.startswith("assets/") else ASK_AGAIN
-            return FileResponse(file, headers={"cache-control": keep})
+            kind = mimetypes.guess_type(name)[0] or "text/plain"
+            return Response(body, headers={"cache-control": keep}, media_type=kind)
         if name == "index.html":
             return PlainTextResponse(NOT_BUILT, headers={"cache-control": "no-store"})
         raise HTTPException(404)
 
-    def _find(self, name: str) -> Path | None:
+    def _read(self, name: str) -> bytes | None:
         try:
             folder = self._folder.resolve()
             file = (folder / name).resolve()
-            return file if file.is_relative_to(folder) and file.is_file() else None
+            inside = file.is_relative_to(folder) and file.is_file()
+            return file.read_bytes() if inside else None
         except (OSError, ValueError):  # a name that no file can have
             return None

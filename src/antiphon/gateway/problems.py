@@ -13,6 +13,7 @@ from starlette.types import Send
 
 from antiphon.errors import ActorError, AntiphonError, BusError, StorageUnavailable
 from antiphon.gateway.faults import problem, retry_after_ms
+from antiphon.gateway.headers import SECURITY_HEADERS
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ async def reject_socket(send: Send, error: BusError) -> None:
     body = problem(error)
     headers = headers_of(error) | {"content-type": PROBLEM_JSON}
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    raw += SECURITY_HEADERS
     await send({"type": "websocket.http.response.start", "status": body.status, "headers": raw})
     await send({"type": "websocket.http.response.body", "body": encode(body)})
 

@@ -7,6 +7,7 @@ in the order they came, before anything is awaited, so a publisher's order is ke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -42,30 +43,74 @@ def _submit_one(
     return Submitted(event.id, future)
 
 
-async def results(submitted: Sequence[Submitted]) -> list[Published | Refused]:
+class Patience:
+    """Waits for the log, until the server can wait no longer."""
+
+    def __init__(self) -> None:
+        self._waits: set[asyncio.Timeout] = set()
+        self._over = False
+
+    def end(self) -> None:
+        """From now on, what the log has not answered has an unknown outcome. Idempotent."""
+        if self._over:
+            return
+        self._over = True
+        for wait in self._waits:
+            wait.reschedule(asyncio.get_running_loop().time())
+
+    async def settle(self, submitted: Sequence[Submitted]) -> None:
+        """Wait until each has its outcome; one that comes too late is cancelled."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._over else None) as wait:
+                self._waits.add(wait)
+                try:
+                    await _all(submitted)
+                finally:
+                    self._waits.discard(wait)
+
+
+async def results(
+    submitted: Sequence[Submitted], patience: Patience | None = None
+) -> list[Published | Refused]:
     """Wait for the result of each, in the same order."""
-    pending = [one.outcome for one in submitted if isinstance(one.outcome, asyncio.Future)]
-    await asyncio.gather(*pending, return_exceptions=True)
+    await (_all(submitted) if patience is None else patience.settle(submitted))
     return [_result(one) for one in submitted]
 
 
-def _result(one: Submitted) -> Published | Refused:
-    if isinstance(one.outcome, BusError):
-        return refused(one.id, one.outcome)
-    error = one.outcome.exception()
-    if error is None:
-        return one.outcome.result()
-    return refused(one.id, as_bus_error(error))
-
-
-def as_bus_error(error: BaseException) -> BusError:
-    """What a publisher is told of *error*; one that isn't the bus's leaves the outcome open.
+async def result(one: Submitted, patience: Patience) -> Published:
+    """Wait for the result of the only one.
 
     Raises:
-        BaseException: *error*, if it is a fault of the program.
+        BusError: It was refused.
     """
-    if isinstance(error, BusError):
+    await patience.settle([one])
+    found = _outcome(one)
+    if isinstance(found, BusError):
+        raise found
+    return found
+
+
+async def _all(submitted: Sequence[Submitted]) -> None:
+    pending = [one.outcome for one in submitted if isinstance(one.outcome, asyncio.Future)]
+    await asyncio.gather(*pending, return_exceptions=True)
+
+
+def _result(one: Submitted) -> Published | Refused:
+    found = _outcome(one)
+    return refused(one.id, found) if isinstance(found, BusError) else found
+
+
+def _outcome(one: Submitted) -> Published | BusError:
+    """What a publisher is told; an error that isn't the bus's leaves the outcome open.
+
+    Raises:
+        Exception: A fault of the program.
+    """
+    if isinstance(one.outcome, BusError):
+        return one.outcome
+    try:
+        return one.outcome.result()
+    except BusError as error:
         return error
-    if isinstance(error, AntiphonError):
+    except (AntiphonError, asyncio.CancelledError):
         return StorageUnavailable("outcome unknown, repeat with the same id")
-    raise error

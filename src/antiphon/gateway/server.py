@@ -39,6 +39,8 @@ FAREWELL_S = 3.0
 """Seconds for connections' actors to answer and say goodbye."""
 DRAIN_S = 3
 """Seconds for HTTP requests in hand to be answered after that."""
+PATIENCE_S = 2.0
+"""Seconds of these for the log; then publishes in hand are answered without it."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -147,6 +149,7 @@ class Gateway:
         if self._serving is None:
             self._listening.close()
         else:
+            asyncio.get_running_loop().call_later(PATIENCE_S, self._http.give_up)
             await asyncio.wait((self._serving,))
 
     async def _say_goodbye(self) -> None:

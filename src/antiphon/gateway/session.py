@@ -20,6 +20,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from antiphon.bus.parts import has_lone_surrogate, members, parts
 from antiphon.errors import BadRequest, BusError, PayloadTooLarge, Unauthorized, cut
 from antiphon.gateway.closing import CloseCode, bye
 from antiphon.gateway.faults import err
@@ -174,7 +175,13 @@ class Session:
         try:
             frame = _read(data)
         except BusError as error:
-            return self._refuse(error)
+            if self.state is not State.OPEN:
+                return self._end(CloseCode.BAD_HELLO, f"the first frame must be hello: {error}")
+            text = "" if isinstance(data, bytes) else data
+            rescued = _rescue(members(text))
+            if rescued is None:
+                return [Send(err(_id(members(text, some=True)), error))]
+            frame = rescued
         if isinstance(frame, Hello):
             return self._hello(frame)
         if self.state is not State.OPEN:
@@ -190,11 +197,6 @@ class Session:
                 return self._answer(None, self._ack, frame)
             case Pong():
                 return []
-
-    def _refuse(self, error: BusError) -> list[Command]:
-        if self.state is State.OPEN:
-            return [Send(err(None, error))]
-        return self._end(CloseCode.BAD_HELLO, f"the first frame must be hello: {error}")
 
     def _answer(
         self, request: int | None, rule: Callable[[F], list[Command]], frame: F
@@ -336,8 +338,33 @@ def _read(data: str | bytes) -> Incoming:
     try:
         frame: Incoming = _decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise BadRequest(f"not a frame: {cut(str(error), 160)}", value=data) from None
+        lone = has_lone_surrogate(data)
+        why = "a text has a lone surrogate" if lone else cut(str(error), 160)
+        raise BadRequest(f"not a frame: {why}", value=data) from None
     return frame
+
+
+def _rescue(found: dict[str, str]) -> Pub | None:
+    """A pub of which only some events can't be read: it is done, and they are refused."""
+    events = parts(found.get("events", ""))
+    if events is None:
+        return None
+    head = ",".join(f'"{name}":{value}' for name, value in {**found, "events": "[]"}.items())
+    try:
+        frame = _read(f"{{{head}}}")
+    except BusError:
+        return None
+    if not isinstance(frame, Pub):
+        return None
+    return msgspec.structs.replace(frame, events=[msgspec.Raw(event.encode()) for event in events])
+
+
+def _id(found: dict[str, str]) -> int | None:
+    """Whose request it was, if that can be read at all: else its sender would wait for ever."""
+    try:
+        return msgspec.json.decode(found.get("id", ""), type=int)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def _check_sid(sid: str) -> None:

@@ -104,7 +104,7 @@ class SocketEndpoint:
             await _close(transport, send, CloseCode.CRASHED, "no actor could be started")
             return
         self.living.add(ref)
-        reader = asyncio.create_task(_read(receive, ref))
+        reader = asyncio.create_task(_read(receive, ref, transport))
         try:
             await asyncio.wait((reader, transport.ended), return_when=asyncio.FIRST_COMPLETED)
             if transport.ended.done():
@@ -122,7 +122,9 @@ class SocketEndpoint:
             ref.stop("the socket is closed")
 
 
-async def _read(receive: Receive, ref: ActorRef[ConnectionMessage]) -> None:
+async def _read(
+    receive: Receive, ref: ActorRef[ConnectionMessage], transport: AsgiTransport
+) -> None:
     """Hand frames to the actor until the client leaves; at most its mailbox ahead of it."""
     while True:
         message: Message = await receive()
@@ -132,7 +134,8 @@ async def _read(receive: Receive, ref: ActorRef[ConnectionMessage]) -> None:
         try:
             await ref.send(FrameIn(message["bytes"] if text is None else text), timeout=None)
         except ActorError:
-            return  # it ended: ``transport.ended`` says how
+            await asyncio.wait((transport.ended,))  # it ends, and says goodbye before
+            return
 
 
 async def _close(transport: AsgiTransport, send: AsgiSend, code: CloseCode, reason: str) -> None:
