@@ -250,9 +250,9 @@ def test_a_pool_without_workers_or_of_supervisors_is_refused() -> None:
 # --- routing ----------------------------------------------------------------------------
 
 
-async def test_no_job_waits_while_a_worker_is_free(system: ActorSystem) -> None:
+async def test_no_job_waits_while_a_worker_is_free(plain_system: ActorSystem) -> None:
     """However the others are occupied; of the free ones, who has been so longest."""
-    ref = await start(system, size=3)
+    ref = await start(plain_system, size=3)
     first = [await ref.call(Do(whoami)) for _ in range(6)]
     assert first == ["pool/0", "pool/1", "pool/2"] * 2
     held = await hold(ref, 2)
@@ -473,9 +473,10 @@ async def test_while_a_worker_waits_to_be_restarted_the_others_take_the_jobs(
 
 
 async def test_a_job_whose_worker_was_woken_and_killed_goes_to_another(
-    system: ActorSystem,
+    plain_system: ActorSystem,
 ) -> None:
     """Killed before it could take the job that it was woken for."""
+    system = plain_system
     slow = Backoff(base=60.0, cap=60.0)
     ref = await start(system, size=2, backoff=slow)
     assert await ref.call(Do(whoami)) == "pool/0"
