@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 LINGER_S = 10.0
 """Seconds for the last bytes to be taken, before the connection is cut."""
-BODY_PART_BYTES = 64 * 1024
+BODY_PART_BYTES = 256 * 1024
 """Let through at once of a body whose length is known: it is one unit, however long."""
 HANDSHAKE = frozenset(
     {
