@@ -41,9 +41,10 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _section(title: str, seconds: float, result: dict[str, Any]) -> list[str]:
+def _section(title: str, seconds: float, result: dict[str, Any]) -> str:
     held = "held" if result["held"] else "**DID NOT HOLD**"
-    lines = [f"## {title}", "", f"{held}, in {seconds:.0f} s", ""]
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    lines = [f"## {title}", "", f"{held}, in {seconds:.0f} s, {when}, commit {_commit()}", ""]
     for name, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines += _table(value)
@@ -55,7 +56,20 @@ def _section(title: str, seconds: float, result: dict[str, Any]) -> list[str]:
                 if fence
                 else [f"- {name}: {shown}"]
             )
-    return [*lines, ""]
+    return "\n".join([*lines, ""])
+
+
+def _write(report: Path, sections: dict[str, str]) -> None:
+    """Put these sections into the report; those of other proofs stay as they were."""
+    known = {}
+    if report.exists():
+        for part in report.read_text("utf-8").split("\n## ")[1:]:
+            known[part.partition("\n")[0]] = f"## {part.rstrip()}\n"
+    known |= sections
+    made = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    head = f"# Proofs\n\nWritten by `make prove`, {made}; each with its own time and commit.\n"
+    body = [known[title] for title, _ in PROOFS.values() if title in known]
+    report.write_text("\n".join([head, *body]), encoding="utf-8")
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
@@ -75,14 +89,6 @@ def main() -> int:
     unknown = set(options.names) - set(PROOFS)
     if unknown:
         parser.error(f"no such proof: {', '.join(sorted(unknown))}")
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    lines = [
-        "# Proofs",
-        "",
-        f"Written by `make prove` on {now}, commit {_commit()},",
-        f"Python {platform.python_version()} on {platform.system()} {platform.machine()}.",
-        "",
-    ]
     held = True
     for name in options.names or PROOFS:
         title, run = PROOFS[name]
@@ -90,8 +96,7 @@ def main() -> int:
         started = time.monotonic()
         result = run()
         held &= bool(result["held"])
-        lines += _section(title, time.monotonic() - started, result)
-    options.report.write_text("\n".join(lines), encoding="utf-8")
+        _write(options.report, {title: _section(title, time.monotonic() - started, result)})
     print(f"{options.report}: {'everything held' if held else 'NOT everything held'}")
     return 0 if held else 1
 
