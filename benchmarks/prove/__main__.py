@@ -47,7 +47,7 @@ def _section(title: str, seconds: float, result: dict[str, Any]) -> str:
     lines = [f"## {title}", "", f"{held}, in {seconds:.0f} s, {when}, commit {_commit()}", ""]
     for name, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            lines += _table(value)
+            lines += ["", *_table(value)]
         elif name != "held":
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             fence = "\n" in shown
