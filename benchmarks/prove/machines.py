@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
-from tests.actors.machines import Families, Lives, Machine, shares
+from tests.actors.machines import Families, Lives, Machine, explore, shares
 
 EXAMPLES = 20_000
 RARE = 1.0
@@ -35,19 +33,8 @@ def run(examples: int = EXAMPLES, *, say: Any = print) -> dict[str, Any]:
 
 
 def _run(machine: type[Machine], examples: int) -> str | None:
-    machine.ran.clear()
-    machine.changes.clear()
     try:
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=30,
-                deadline=None,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        explore(machine, examples)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise

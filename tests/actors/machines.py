@@ -14,8 +14,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from antiphon.actors import (
     Actor,
@@ -530,6 +537,23 @@ class Families(Machine):
             assert ref.is_alive is (expected is not None), (ref, expected)
             if expected is not None:
                 assert ref.generation == base + expected - 1, (ref, expected)
+
+
+def explore(machine: type[Machine], examples: int, *, same: bool = False) -> None:
+    """Run *examples* random lives, the *same* ones each time or others; count anew."""
+    machine.ran.clear()
+    machine.changes.clear()
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=same,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
 def shares(counts: Counter[str]) -> dict[str, float]:

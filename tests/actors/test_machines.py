@@ -10,28 +10,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
-from tests.actors.machines import Families, Lives, Machine, shares
+from tests.actors.machines import Families, Lives, Machine, explore, shares
 
 RARE = 1.0
 """Percent; what ran less often was hardly tried."""
-
-
-def run(machine: type[Machine], examples: int, *, same: bool) -> None:
-    machine.ran.clear()
-    machine.changes.clear()
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=30,
-            deadline=None,
-            derandomize=same,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +27,7 @@ def quiet() -> Iterator[None]:
 
 @pytest.mark.parametrize("machine", [Lives, Families])
 def test_random_lives_keep_the_promises(machine: type[Machine]) -> None:
-    run(machine, 200, same=True)
+    explore(machine, 200, same=True)
     for counts in (machine.ran, machine.changes):
         print(machine.__name__, shares(counts))
         assert min(shares(counts).values()) >= RARE, shares(counts)
@@ -55,4 +37,4 @@ def test_random_lives_keep_the_promises(machine: type[Machine]) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("machine", [Lives, Families])
 def test_other_random_lives_keep_them_too(machine: type[Machine]) -> None:
-    run(machine, 1000, same=False)
+    explore(machine, 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,10 +32,19 @@ def bus(
     """Measure the bus: 100 subscribers, every event on disk first."""
     from antiphon.cli.bench import bench_bus
 
-    figures = bench_bus(quick=quick, folder=folder, progress=_progress)
+    _show(bench_bus(quick=quick, folder=folder, progress=_progress), as_json, _show_bus)
+
+
+def _show(
+    figures: dict[str, Any], as_json: bool, for_people: Callable[[dict[str, Any]], None]
+) -> None:
     if as_json:
         console.say(json.dumps(figures))
-        return
+    else:
+        for_people(figures)
+
+
+def _show_bus(figures: dict[str, Any]) -> None:
     for name, value in figures.items():
         shown = json.dumps(value) if isinstance(value, dict) else value
         console.say(f"{name:<32}{shown}")
@@ -52,10 +62,7 @@ def actors(
     from antiphon.cli.bench_actors import bench_actors
 
     figures = bench_actors(quick=quick, asyncio_loop=asyncio_loop, progress=_progress)
-    if as_json:
-        console.say(json.dumps(figures))
-        return
-    _show_actors(figures)
+    _show(figures, as_json, _show_actors)
 
 
 def _show_actors(figures: dict[str, Any]) -> None:
