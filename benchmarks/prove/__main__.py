@@ -41,10 +41,10 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _section(title: str, seconds: float, result: dict[str, Any]) -> str:
+def _section(title: str, commit: str, seconds: float, result: dict[str, Any]) -> str:
     held = "held" if result["held"] else "**DID NOT HOLD**"
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    lines = [f"## {title}", "", f"{held}, in {seconds:.0f} s, {when}, commit {_commit()}", ""]
+    lines = [f"## {title}", "", f"{held}, in {seconds:.0f} s, {when}, commit {commit}", ""]
     for name, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines += ["", *_table(value)]
@@ -93,10 +93,10 @@ def main() -> int:
     for name in options.names or PROOFS:
         title, run = PROOFS[name]
         print(f"== {title}", file=sys.stderr, flush=True)
-        started = time.monotonic()
+        commit, started = _commit(), time.monotonic()
         result = run()
         held &= bool(result["held"])
-        _write(options.report, {title: _section(title, time.monotonic() - started, result)})
+        _write(options.report, {title: _section(title, commit, time.monotonic() - started, result)})
     print(f"{options.report}: {'everything held' if held else 'NOT everything held'}")
     return 0 if held else 1
 
