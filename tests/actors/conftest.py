@@ -28,7 +28,12 @@ ON_BOTH_LOOPS = {
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run the core of the runtime's tests on asyncio's own loop and on uvloop."""
+    """Run the core of the runtime's tests on asyncio's own loop and on uvloop.
+
+    With ``ANTIPHON_LOOP=uvloop`` all of them run on that alone.
+    """
+    if os.environ.get("ANTIPHON_LOOP") == "uvloop":
+        return {"uvloop": uvloop.new_event_loop}
     plain = {"asyncio": asyncio.new_event_loop}
     if item.path.stem in ON_BOTH_LOOPS:
         return {**plain, "uvloop": uvloop.new_event_loop}
