@@ -38,5 +38,5 @@ def _run(machine: type[Machine], examples: int) -> str | None:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        return repr(error)
+        return f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return None
