@@ -43,6 +43,15 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         refused(serve(tmp_path / "data", "--port", str(port)), str(port), "in use")
 
 
+@pytest.mark.parametrize("place", ["missing/ready", "file/ready"])
+def test_a_ready_file_that_cannot_be_written(tmp_path: Path, place: str) -> None:
+    """Said before it claims to be live."""
+    (tmp_path / "file").write_text("no folder")
+    done = serve(tmp_path / "data", "--ready-file", str(tmp_path / place))
+    refused(done, "ready")
+    assert "is live" not in done.stdout
+
+
 def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a folder")
     refused(serve(tmp_path / "data"), "data folder")

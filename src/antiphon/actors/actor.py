@@ -36,6 +36,7 @@ class Actor(Generic[M]):
     runtime can't read it from ``Actor[…]``, name the classes as ``accepts = (…)``.
 
     Attributes:
+        ends_children_at_once: Its children stop all together, not in reverse order.
         skip_abandoned: Requests whose caller is gone are not handled.
 
     Raises:
@@ -45,6 +46,7 @@ class Actor(Generic[M]):
 
     accepts: ClassVar[tuple[type, ...]]
     skip_abandoned: ClassVar[bool] = True
+    ends_children_at_once: bool = False
     _accepts: ClassVar[Accepts]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from antiphon.actors.deadletters import DeadLetterReason
 from antiphon.actors.mailbox import Mailbox
 from antiphon.actors.protocol import Accepts
-from antiphon.actors.request import Envelope
+from antiphon.actors.request import Envelope, message_of
 from antiphon.actors.routing import Lanes
 from antiphon.errors import ActorDead, ActorStopped, MailboxFull
 
@@ -78,15 +78,14 @@ class Jobs(Mailbox):
         return self.limit > 0 and self._has_slot()
 
     def put_call(self, envelope: Envelope) -> None:
-        future = envelope.future
-        assert future is not None
+        if self.closed is not None or not self._is_own(envelope):
+            super().put_call(envelope)
+            return
         self.check(envelope.message)
-        if self.closed is not None:
-            future.set_exception(self.gone())
-        elif self._is_own(envelope) or self.has_room() or self._sheds_for_call():
-            self._put(envelope)
-        else:
-            future.set_exception(MailboxFull(f"{self.path} has {self.capacity} jobs waiting"))
+        self._put(envelope)
+
+    def _put_off(self, envelope: Envelope, future: asyncio.Future[Any]) -> None:
+        future.set_exception(MailboxFull(f"{self.path} has {self.capacity} jobs waiting"))
 
     def cast(self, message: Any) -> bool:
         if self.closed is not None or not self._is_own(message):
@@ -108,7 +107,7 @@ class Jobs(Mailbox):
         super().wait_for_room(message, future)
 
     def _is_own(self, item: Any) -> bool:
-        return isinstance(_message(item), self._control)
+        return isinstance(message_of(item), self._control)
 
     def _has_slot(self) -> bool:
         return self.waiting < self.capacity
@@ -117,7 +116,7 @@ class Jobs(Mailbox):
         if self._is_own(item):
             super()._put(item)
             return
-        lane = self.lanes.put(item, self.lanes.mark(_message(item)))
+        lane = self.lanes.put(item, self.lanes.mark(message_of(item)))
         if not self.lanes.is_shared:
             if lane < len(self.hands):
                 self._wake(self.hands[lane])
@@ -183,7 +182,7 @@ class Jobs(Mailbox):
                 return
             job = self.lanes.take(hand.number)
             self._one_less()
-            if hand.box.accepts.admits(_message(job)):
+            if hand.box.accepts.admits(message_of(job)):
                 hand.box.queue.append(job)
                 return
             self._discard(job, DeadLetterReason.UNHANDLED, ActorDead)
@@ -226,7 +225,3 @@ class Hand:
     def is_asleep(self) -> bool:
         """It waits for something to do, and nothing has woken it."""
         return self.box.waker is not None and not self.box.waker.done()
-
-
-def _message(item: Any) -> Any:
-    return item.message if type(item) is Envelope else item

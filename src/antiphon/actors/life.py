@@ -539,7 +539,7 @@ class Life:
     async def _end_children(self) -> None:
         """The last one started ends first; of a dynamic supervisor, all at once."""
         why = "its parent stops"
-        if getattr(self.actor, "ends_children_at_once", False):
+        if self.actor is not None and self.actor.ends_children_at_once:
             ends = [c.end_as_child(why, drain=self._is_draining()) for c in self.children]
             await asyncio.gather(*ends)
         while self.children and not self.killed:

@@ -15,7 +15,7 @@ from typing import Any
 
 from antiphon.actors.deadletters import DeadLetterReason
 from antiphon.actors.protocol import ANYTHING, Accepts
-from antiphon.actors.request import Envelope, refuse
+from antiphon.actors.request import Envelope, message_of, refuse
 from antiphon.actors.trace import current_trace
 from antiphon.errors import ActorDead, ActorStopped, MailboxFull
 
@@ -145,10 +145,10 @@ class Mailbox:
         self.check(envelope.message)
         if self.closed is not None:
             future.set_exception(self.gone())
-        elif self.has_room():
+        elif self.has_room() or self._sheds_for_call():
             self._put(envelope)
         else:
-            self._wait(envelope, None, future)
+            self._put_off(envelope, future)
 
     def put_own(self, envelope: Envelope) -> None:
         """Queue a tick or a pipe's result, beyond the bound if need be; closed, drop it."""
@@ -166,6 +166,14 @@ class Mailbox:
         if self.closed is DeadLetterReason.STOPPED:
             return ActorStopped(f"cannot reach {self.path}: it is ending")
         return ActorDead(f"cannot reach {self.path}: nobody is there")
+
+    def _sheds_for_call(self) -> bool:
+        """Whether a call that meets a full mailbox has had room made for it."""
+        return False
+
+    def _put_off(self, envelope: Envelope, future: asyncio.Future[Any]) -> None:
+        """Do with a call what is done when there is no room: it waits."""
+        self._wait(envelope, None, future)
 
     def _put(self, item: Any) -> None:
         self.queue.append(item)
@@ -233,7 +241,7 @@ class Mailbox:
             self._discard(item, DeadLetterReason.UNHANDLED, ActorDead)
 
     def _fits(self, item: Any) -> bool:
-        message = item.message if type(item) is Envelope else item
+        message = message_of(item)
         return type(message) in self.types or self.accepts.admits(message)
 
     # --- ending ---

@@ -69,6 +69,11 @@ class Envelope(Struct, eq=False):
         return None if future is None or self.deferred or future.done() else future
 
 
+def message_of(item: Any) -> Any:
+    """The message that a mailbox's *item* is or carries."""
+    return item.message if type(item) is Envelope else item
+
+
 def answer(future: asyncio.Future[Any], value: object) -> bool:
     """Give *value* to the caller; False if it no longer waits."""
     if future.done():

@@ -18,7 +18,7 @@ from antiphon.actors.context import ActorContext
 from antiphon.actors.mailbox import DEFAULT_CAPACITY, Overflow
 from antiphon.actors.reasons import Failed, Reason
 from antiphon.actors.ref import ActorRef, Key
-from antiphon.actors.request import ReplyTo, Request
+from antiphon.actors.request import ReplyTo, Request, answer
 from antiphon.actors.supervision import (
     DEFAULT_BACKOFF,
     Backoff,
@@ -329,7 +329,7 @@ class Regroup:
     async def _wait(self) -> None:
         while (left := self._due - self._life.clock.now()) > 0:
             woken: asyncio.Future[None] = self._life.cell.system.create_future()
-            timer = self._life.clock.call_later(left, _wake, woken)
+            timer = self._life.clock.call_later(left, answer, woken, None)
             try:
                 await woken
             finally:
@@ -343,8 +343,3 @@ class Regroup:
                 return
         if not self._again:
             self._group.clear()
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -215,7 +216,8 @@ class Server:
         """Nobody is to look for a server that has ended."""
         self.folder.server.unlink(missing_ok=True)
         if self.settings.ready_file is not None and self._announced:
-            self.settings.ready_file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # its folder may have gone
+                self.settings.ready_file.unlink()
 
     def _status(self, running: Core, gateway: Gateway) -> dict[str, Any]:
         log = running.log
@@ -270,7 +272,8 @@ def _write_private(path: Path, facts: dict[str, Any]) -> None:
             os.close(handle)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise StartError(
             f"cannot write {path}: {(error.strerror or str(error)).lower()}"
         ) from error
