@@ -378,9 +378,16 @@ async def test_an_event_carries_the_trace_that_it_was_published_in(running: Core
         await publish_event(
             running.bus, "a.b", 2, correlation_id="mine", headers={"traceparent": "other", "x": "y"}
         )
+        full = {f"h{n}": "v" * (n < 1 and 100) for n in range(16)}
+        large = {"h": "v" * 200, **{f"h{n}": "v" * 200 for n in range(9)}}
+        for headers in (full, large):
+            await publish_event(running.bus, "full.x", 0, headers=headers)
+        with pytest.raises(InvalidPayload):
+            await publish_event(running.bus, "full.x", 0, headers=[1])  # type: ignore[arg-type]
     await publish_event(running.bus, "a.b", 3)
-    async with running.bus.events("a.b", start="earliest") as events:
-        first, second, third = [await anext(events) for _ in range(3)]
+    async with running.bus.events("a.b", "full.x", start="earliest") as events:
+        first, second, with_full, with_large, third = [await anext(events) for _ in range(5)]
+    assert (with_full.headers, with_large.headers) == (full, large)
     assert (first.correlation_id, first.headers) == ("job-7", {"traceparent": trace.traceparent})
     assert (second.correlation_id, second.headers) == ("mine", {"traceparent": "other", "x": "y"})
     assert (third.correlation_id, third.headers) == (None, None)

@@ -16,7 +16,7 @@ import msgspec
 from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
-from antiphon.bus.event_rules import EVENT_BYTES, check_fields, check_payload, to_utc
+from antiphon.bus.event_rules import EVENT_BYTES, add_header, check_fields, check_payload, to_utc
 from antiphon.bus.intake import Pending
 from antiphon.bus.iterator import EventIterator
 from antiphon.bus.log import Log
@@ -124,7 +124,7 @@ class Bus:
 
         The event is fixed here: changing *payload* afterwards changes nothing. While a
         trace is current, the event carries its correlation id and its ``traceparent``
-        header, unless given others.
+        header, unless given others, or the headers are full.
 
         Raises:
             InvalidTopic, InvalidPayload, PayloadTooLarge, Forbidden: At once, nothing queued.
@@ -137,7 +137,6 @@ class Bus:
         trace = current_trace()
         if trace is not None:
             correlation_id = correlation_id or trace.correlation_id
-            headers = {TRACEPARENT: trace.traceparent, **(headers or {})}
         check_fields(
             id=id,
             type=type,
@@ -147,6 +146,8 @@ class Bus:
             key=key,
             headers=headers,
         )
+        if trace is not None:
+            headers = add_header(headers, TRACEPARENT, trace.traceparent)
         event = Event(
             id=new_id() if id is None else id,
             topic=topic,

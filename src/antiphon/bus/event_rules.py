@@ -153,6 +153,14 @@ def check_headers(headers: Mapping[str, str]) -> None:
         )
 
 
+def add_header(headers: Mapping[str, str] | None, name: str, value: str) -> dict[str, str]:
+    """Checked *headers* and one more, unless it is among them or they have no room for it."""
+    given = dict(headers or {})
+    size = sum(len(_utf8("a header", text)) for pair in given.items() for text in pair)
+    full = len(given) >= HEADERS or size + len(name) + len(value) > HEADERS_BYTES
+    return given if full else {name: value, **given}
+
+
 def to_utc(time: datetime) -> datetime:
     """*time* in UTC.
 
