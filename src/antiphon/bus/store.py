@@ -70,6 +70,7 @@ class Opened:
         epochs: Oldest first; the last is this incarnation's.
         clean: Whether the last owner closed it in order.
         recorded_us: ``recorded`` of the newest event, microseconds since 1970; 0 if none.
+        subs: What was kept of each durable subscription, by name; see ``save_subs``.
     """
 
     head: int
@@ -77,6 +78,7 @@ class Opened:
     topics: dict[str, TopicState]
     clean: bool = True
     recorded_us: int = 0
+    subs: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +181,13 @@ class EventStore(Protocol):
 
     def trim(self, topic: str, upto: int, limit: int = 1000) -> int:
         """Remove at most *limit* of *topic*'s oldest events with seq <= *upto*; how many went."""
+        ...
+
+    def save_subs(self, changed: Mapping[str, bytes | None]) -> None:
+        """Keep these JSON texts, in the place of earlier ones of the same names; None removes.
+
+        One durable transaction.
+        """
         ...
 
     def size_bytes(self) -> int:

@@ -56,6 +56,7 @@ class MemoryEventStore:
         self._given: dict[tuple[str, str], Stored] = {}
         self._topics: dict[str, TopicState] = {}
         self._epochs: list[Epoch] = []
+        self._subs: dict[str, bytes] = {}
         self._head = 0
         self._recorded_us = 0
         self._open = False
@@ -73,6 +74,7 @@ class MemoryEventStore:
                 topics={name: replace(state) for name, state in self._topics.items()},
                 clean=clean,
                 recorded_us=self._recorded_us,
+                subs=dict(self._subs),
             )
 
     def append(self, rows: Sequence[Row], recorded_us: int) -> None:
@@ -106,6 +108,17 @@ class MemoryEventStore:
             if gone:
                 self._remove(topic, gone)
             return len(gone)
+
+    def save_subs(self, changed: Mapping[str, bytes | None]) -> None:
+        """Keep these JSON texts by name; None removes."""
+        with self._lock:
+            if not self._open:
+                raise StoreUnavailable("the log is closed")
+            for name, data in changed.items():
+                if data is None:
+                    self._subs.pop(name, None)
+                else:
+                    self._subs[name] = data
 
     def size_bytes(self) -> int:
         """The events' own bytes."""

@@ -415,6 +415,22 @@ class StoreContract:
         state = store.open().topics["a"]
         assert (state.count, state.first_seq, state.last_seq, state.trimmed_upto) == (1, 4, 4, 3)
 
+    # --- durable subscriptions ----------------------------------------------------------
+
+    def test_what_is_kept_of_subscriptions_is_there_after_close_and_open(
+        self, store: EventStore
+    ) -> None:
+        assert store.open().subs == {}
+        store.save_subs({"a": b'{"n":1}', "b": b'{"text":"\xc3\xa9 \\u0000"}'})
+        store.save_subs({"a": b'{"n":2}', "c": b"{}"})
+        store.save_subs({"c": None, "never": None})
+        store.save_subs({})
+        store.close()
+        assert store.open().subs == {"a": b'{"n":2}', "b": b'{"text":"\xc3\xa9 \\u0000"}'}
+        store.close()
+        with pytest.raises(StoreUnavailable):
+            store.save_subs({"a": b"{}"})
+
     def test_the_size_grows_with_the_data(self, store: EventStore) -> None:
         store.open()
         before = store.size_bytes()

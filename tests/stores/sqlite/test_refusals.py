@@ -47,9 +47,9 @@ def test_a_newer_schema_is_refused_by_its_version(store: SqliteEventStore, path:
     store.append([event(1)], START_US)
     store.close()
     _run(path, "UPDATE meta SET value = 7 WHERE key = 'schema'")
-    with pytest.raises(StartError, match=r"log\.db: it has schema version 7.* knows 1"):
+    with pytest.raises(StartError, match=r"log\.db: it has schema version 7.* knows 2"):
         store.open()
-    _run(path, "UPDATE meta SET value = 1 WHERE key = 'schema'")
+    _run(path, "UPDATE meta SET value = 2 WHERE key = 'schema'")
     assert store.open().head == 1
 
 

@@ -8,6 +8,9 @@ to ``meta.indexed``, ``marks`` (ts → seq) stands in place of an index on time.
 The head is the larger of ``meta.head`` and the highest seq in ``events``: so it moves
 in the batch's own transaction without a second statement, and whatever lowers the
 highest seq (a trim) writes ``meta.head`` in its own. The same goes for ``recorded``.
+
+``by_key`` holds the newest seq of each key, for topics that are compacted, as far as
+``topics.compacted_upto``. ``subs`` holds what the bus keeps of each durable subscription.
 """
 
 from __future__ import annotations
@@ -22,11 +25,19 @@ import apsw
 from antiphon.bus.store import StoreCorrupt
 from antiphon.errors import StartError
 
-SCHEMA = 1
+SCHEMA = 2
 APPLICATION_ID = 0x416E7470
 """``Antp``, in the header of every file of ours."""
 BUSY_MS = 5000
 WAL_LIMIT = 64 * 1024 * 1024
+
+KEYS_AND_SUBS = """
+CREATE TABLE by_key (
+    topic_id INTEGER NOT NULL, key TEXT NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (topic_id, key)
+) WITHOUT ROWID;
+CREATE TABLE subs (name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
+"""
 
 TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -40,7 +51,8 @@ CREATE TABLE topics (
     bytes INTEGER NOT NULL DEFAULT 0,
     first_seq INTEGER NOT NULL DEFAULT 0,
     last_seq INTEGER NOT NULL DEFAULT 0,
-    trimmed_upto INTEGER NOT NULL DEFAULT 0
+    trimmed_upto INTEGER NOT NULL DEFAULT 0,
+    compacted_upto INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY,
@@ -54,10 +66,16 @@ CREATE TABLE by_topic (
     topic_id INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (topic_id, seq)
 ) WITHOUT ROWID;
 CREATE TABLE marks (ts INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+{KEYS_AND_SUBS}
 INSERT INTO meta VALUES
     ('schema', {SCHEMA}), ('head', 0), ('recorded', 0), ('indexed', 0), ('clean', 1), ('probe', 0);
 PRAGMA application_id = {APPLICATION_ID};
 """
+
+MIGRATIONS = {
+    1: f"ALTER TABLE topics ADD COLUMN compacted_upto INTEGER NOT NULL DEFAULT 0;{KEYS_AND_SUBS}",
+}
+"""From each older schema to the next."""
 
 HEAD = """
 SELECT max((SELECT value FROM meta WHERE key = 'head'), coalesce(max(seq), 0)) FROM events
@@ -85,7 +103,9 @@ def connect(path: Path) -> apsw.Connection:
         if is_empty(db):
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         else:
-            check_format(db, path)
+            found = check_format(db, path)
+            if found < SCHEMA:
+                migrate(db, path, found)
         set_up(db, path)
         if is_empty(db):
             with db:
@@ -125,8 +145,8 @@ def set_up(db: apsw.Connection, path: Path) -> None:
     db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}").fetchall()
 
 
-def check_format(db: apsw.Connection, path: Path) -> None:
-    """Refuse a file that is not ours, or of a later format."""
+def check_format(db: apsw.Connection, path: Path) -> int:
+    """The file's schema version; a file that is not ours, or of a later format, is refused."""
     if value(db, "PRAGMA application_id") != APPLICATION_ID:
         raise StartError(f"cannot open the log {path}: the file is another program's database")
     try:
@@ -138,6 +158,16 @@ def check_format(db: apsw.Connection, path: Path) -> None:
             f"cannot open the log {path}: it has schema version {found},"
             f" and this program knows {SCHEMA}; a newer Antiphon wrote it"
         )
+    version: int = found
+    return version
+
+
+def migrate(db: apsw.Connection, path: Path, found: int) -> None:
+    """Bring the file from schema *found* to ``SCHEMA``, all of it or nothing."""
+    with db:
+        for version in range(found, SCHEMA):
+            db.execute(MIGRATIONS[version])
+        db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA,))
 
 
 def is_empty(db: apsw.Connection) -> bool:

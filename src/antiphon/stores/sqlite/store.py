@@ -152,14 +152,21 @@ class SqliteEventStore:
             return
         try:
             with meanings(self.path):
-                while self._index_step():
-                    pass
-                with self._transaction() as db:
-                    self._keep_head(db)
-                    db.execute(_SET, ("clean", 1))
+                self._mark_clean()
             self._leave_no_wal()
         finally:
             self._disconnect()
+
+    def _mark_clean(self) -> None:
+        """Finish deferred work; if the disk has no room for that, the next open does it."""
+        try:
+            while self._index_step():
+                pass
+            with self._transaction() as db:
+                self._keep_head(db)
+                db.execute(_SET, ("clean", 1))
+        except REFUSALS as error:
+            logger.warning("%s was closed without its upkeep: %s", self.path, error)
 
     def _leave_no_wal(self) -> None:
         """Move the WAL into the file; if the disk has no room for that, the WAL is as durable."""
@@ -197,12 +204,14 @@ class SqliteEventStore:
             )
             epochs = rows(db, "SELECT epoch, first_seq FROM epochs ORDER BY number")
             topics = rows(db, _TOPICS)
+            subs = rows(db, "SELECT name, CAST(data AS BLOB) FROM subs")
         return Opened(
             head=self._head,
             epochs=[Epoch(*row) for row in epochs],
             topics={name: TopicState(*facts) for name, *facts in topics},
             clean=bool(clean),
             recorded_us=self._recorded_us,
+            subs=dict(subs),
         )
 
     # --- writing ------------------------------------------------------------------------
@@ -361,6 +370,21 @@ class SqliteEventStore:
         """Write down what is otherwise read from the newest row."""
         db.execute(_SET, ("head", self._head))
         db.execute(_SET, ("recorded", self._recorded_us))
+
+    # --- durable subscriptions ----------------------------------------------------------
+
+    def save_subs(self, changed: Mapping[str, bytes | None]) -> None:
+        """Keep these JSON texts by name, in one durable transaction; None removes."""
+        gone = [name for name, data in changed.items() if data is None]
+        kept = [(name, data.decode()) for name, data in changed.items() if data is not None]
+        with meanings(self.path), self._transaction() as db:
+            db.execute(
+                "DELETE FROM subs WHERE name IN (SELECT value FROM json_each(?))", (_json(gone),)
+            )
+            db.execute(
+                "INSERT OR REPLACE INTO subs SELECT value ->> 0, value ->> 1 FROM json_each(?)",
+                (_json(kept),),
+            )
 
     # --- the rest -----------------------------------------------------------------------
 
