@@ -132,9 +132,10 @@ class ListSource:
         end = next((i for i, item in enumerate(rest) if isinstance(item, Notice)), len(rest))
         return rest[:end]
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int) -> bool:
         self.position += count
         self.taken.append(count)
+        return True
 
     def closed(self) -> None:
         self.was_closed += 1

@@ -26,8 +26,11 @@ class EventSource(Protocol):
         """
         ...
 
-    def advance(self, count: int) -> None:
-        """Move the position: the first *count* events of the slice returned or raised."""
+    def advance(self, count: int) -> bool:
+        """Move the position: the first *count* events of the slice returned or raised.
+
+        False: there is nothing more now, as by a ``take`` that gave None.
+        """
         ...
 
     def closed(self) -> None:

@@ -428,8 +428,8 @@ class Life:
         taken = None if self._drained is not None else feed.source.take(TURN)
         if taken is None:
             return 0
-        feed.wake()  # until take() says None; behind the other feeds
         if isinstance(taken, Notice):
+            feed.wake()
             await self._notice(taken)
             return 1
         if self.cell.system.takes_slices(type(actor)):
@@ -481,7 +481,8 @@ class Life:
             count -= length_hint(rest)
             self.current = events[count - 1]
         self.cell.processed += count
-        feed.source.advance(count)
+        if feed.source.advance(count):
+            feed.wake()  # until it says that nothing is left; behind the other feeds
         return count
 
     # --- its end ---

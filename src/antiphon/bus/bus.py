@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import msgspec
-
 from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
@@ -25,6 +23,7 @@ from antiphon.bus.protocol import BusMessage, Subscribe, Unsubscribe
 from antiphon.bus.store import Query, Stored, StoreStatus
 from antiphon.bus.subscription import Subscription
 from antiphon.bus.topics import check_pattern, check_topic, matches
+from antiphon.bus.wording import Letterhead, Stamp, full, plain
 from antiphon.errors import (
     BadRequest,
     Forbidden,
@@ -38,15 +37,14 @@ from antiphon.errors import (
     cut,
 )
 from antiphon.ids import new_id
-from antiphon.messages import Event, EventIn, Level, Published, TopicInfo
+from antiphon.messages import EventIn, Level, Published, TopicInfo
 
 PATTERNS = 32
 QUERY_LIMIT = 500
 TRACEPARENT = "traceparent"
 EPHEMERAL = ("*.typing", "_sys.stats.*")
 TOPICS_KEPT = 100_000
-
-_encode = msgspec.json.Encoder().encode
+NONE_GIVEN = (None,) * 7
 
 
 class Page(NamedTuple):
@@ -74,7 +72,11 @@ class Bus:
         self._log = log
         self._actor = actor
         self._ephemeral = tuple(ephemeral)
-        self._may_publish: dict[tuple[str, Principal], bool] = {}
+        self._letterheads: dict[Principal, dict[str, Letterhead]] = {}
+        self._heads_kept = 0
+        self._writer: Principal | None = None  # who published last, and what is kept for them
+        self._heads: dict[str, Letterhead] = {}
+        self._stamp = Stamp()
 
     # --- facts --------------------------------------------------------------------------
 
@@ -130,58 +132,61 @@ class Bus:
             InvalidTopic, InvalidPayload, PayloadTooLarge, Forbidden: At once, nothing queued.
             Overloaded, StorageUnavailable: By the future.
         """
-        ephemeral = self._check_topic(topic, principal)
-        body_payload = check_payload(payload, limit=EVENT_BYTES)
-        if source is None:
-            source = principal.source
+        head = self._letterhead(topic, principal)
+        words = check_payload(payload, limit=EVENT_BYTES)
         trace = current_trace()
-        if trace is not None:
-            correlation_id = correlation_id or trace.correlation_id
-        check_fields(
-            id=id,
-            type=type,
-            source=source,
-            correlation_id=correlation_id,
-            causation_id=causation_id,
-            key=key,
-            headers=headers,
-        )
-        if trace is not None:
-            headers = add_header(headers, TRACEPARENT, trace.traceparent)
-        event = Event(
-            id=new_id() if id is None else id,
-            topic=topic,
-            type=type,
-            source=source,
-            principal=principal.name,
-            time=datetime.now(UTC) if time is None else to_utc(time),
-            payload=msgspec.Raw(body_payload),
-            correlation_id=correlation_id,
-            causation_id=causation_id,
-            key=key,
-            headers=headers,
-        )
-        body = _encode(event)
-        if len(body) > EVENT_BYTES:
+        others = (source, time, correlation_id, causation_id, key, headers, trace)
+        if id is None and type == "custom.event" and others == NONE_GIVEN:
+            name = new_id()
+            body = plain(head, name, self._stamp(), words)
+        else:
+            if trace is not None:
+                correlation_id = correlation_id or trace.correlation_id
+            check_fields(
+                id=id,
+                type=type,
+                source=source,
+                correlation_id=correlation_id,
+                causation_id=causation_id,
+                key=key,
+                headers=headers,
+            )
+            if trace is not None:
+                headers = add_header(headers, TRACEPARENT, trace.traceparent)
+            name = new_id() if id is None else id
+            body = full(
+                words,
+                id=name,
+                topic=topic,
+                type=type,
+                source=principal.source if source is None else source,
+                principal=principal.name,
+                time=datetime.now(UTC) if time is None else to_utc(time),
+                correlation_id=correlation_id,
+                causation_id=causation_id,
+                key=key,
+                headers=headers,
+            )
+        if len(body) >= EVENT_BYTES:
             raise PayloadTooLarge(
-                f"an event of {len(body)} bytes is over the limit of {EVENT_BYTES}",
+                f"an event of {len(body) + 1} bytes is over the limit of {EVENT_BYTES}",
                 limit=EVENT_BYTES,
             )
         future: asyncio.Future[Published] = self._log.loop.create_future()
-        if ephemeral:
-            self._pass_on(topic, body)
-            future.set_result(Published(id=event.id, seq=None, level="none"))
+        if head.ephemeral:
+            self._pass_on(topic, b"{" + body)
+            future.set_result(Published(id=name, seq=None, level="none"))
             return future
         given = None if id is None else f"{principal.name}\x1f{id}"
         waits = None if level == "none" else future
-        pending = Pending(topic, event.id, body[1:], given, time is not None, waits)
+        pending = Pending(topic, name, body, given, time is not None, waits)
         try:
             self._log.put(pending, remote=remote)
         except (Overloaded, StorageUnavailable) as error:
             future.set_exception(error)
             return future
         if waits is None:
-            future.set_result(Published(id=event.id, seq=None, level="none"))
+            future.set_result(Published(id=name, seq=None, level="none"))
         return future
 
     def publish(
@@ -214,22 +219,31 @@ class Bus:
             remote=remote,
         )
 
-    def _check_topic(self, topic: str, principal: Principal) -> bool:
-        """Whether *topic* is ephemeral; decided once for each topic and principal."""
-        known = (topic, principal)
+    def _letterhead(self, topic: str, principal: Principal) -> Letterhead:
+        """What is known of *topic* for *principal*; decided once for each pair."""
+        if principal is not self._writer:
+            self._writer = principal
+            self._heads = self._letterheads.setdefault(principal, {})
         try:
-            ephemeral = self._may_publish.get(known)
+            head = self._heads.get(topic)
         except TypeError:  # a topic that can't be hashed is no topic
-            ephemeral = None
-        if ephemeral is None:
+            head = None
+        if head is None:
             check_topic(topic)
             if not principal.access.may_publish(topic):
                 raise Forbidden(f"{principal.name} may not publish to {topic}", value=topic)
             ephemeral = any(matches(pattern, topic) for pattern in self._ephemeral)
-            if len(self._may_publish) >= TOPICS_KEPT:
-                self._may_publish.clear()
-            self._may_publish[known] = ephemeral
-        return ephemeral
+            head = Letterhead.of(topic, principal, ephemeral=ephemeral)
+            self._keep(head, topic, principal)
+        return head
+
+    def _keep(self, head: Letterhead, topic: str, principal: Principal) -> None:
+        if self._heads_kept >= TOPICS_KEPT:
+            self._letterheads.clear()
+            self._heads_kept = 0
+            self._heads = self._letterheads[principal] = {}
+        self._heads_kept += 1
+        self._heads[topic] = head
 
     def _pass_on(self, topic: str, body: bytes) -> None:
         batch = Batch(after=0, upto=0, seqs=(0,), topics=[topic], data=[body])

@@ -40,8 +40,8 @@ class ActorSubscription(EventSource):
         taken = self.subscription.peek(limit)
         return taken.events if isinstance(taken, Slice) else taken
 
-    def advance(self, count: int) -> None:
-        self.subscription.advance(count)
+    def advance(self, count: int) -> bool:
+        return self.subscription.advance(count)
 
     def closed(self) -> None:
         """The ref has ended."""

@@ -196,9 +196,6 @@ def _utf8(name: str, text: str) -> bytes:
 def check_payload(payload: Any, *, limit: int = HARD_EVENT_BYTES) -> bytes:
     """Check *payload* and return it as JSON: what is stored is what was checked.
 
-    The walk is a loop, so no depth exhausts the stack, and it stops at *limit*, so a
-    small object that writes out huge (one list many times in another) costs little.
-
     Raises:
         InvalidPayload: Not exactly JSON, or nested too deep.
         PayloadTooLarge: More than *limit* bytes.
@@ -218,7 +215,11 @@ def check_payload(payload: Any, *, limit: int = HARD_EVENT_BYTES) -> bytes:
 
 
 def _walk(payload: dict[Any, Any] | list[Any], limit: int) -> None:
-    """Check everything inside a container. Branches go by how often they are taken."""
+    """Check everything inside a container. Branches go by how often they are taken.
+
+    The walk is a loop, so no depth exhausts the stack, and it stops at *limit*, so a
+    small object that writes out huge (one list many times in another) costs little.
+    """
     stack: list[tuple[Any, int]] = [(payload, 1)]
     used = 0
     while stack:

@@ -264,7 +264,7 @@ class Log:
 
     def _wake_interested(self, batch: Batch) -> bool:
         """Wake who waits for something in *batch*; whether anybody reads it."""
-        index = self.ring.end - 1
+        end = self.ring.end
         awake: dict[Audience, None] = {}
         for topic in batch.topic_set:
             for audience in self._audiences_of(topic):
@@ -272,8 +272,9 @@ class Log:
         for audience in awake:
             if audience.parked:
                 parked, audience.parked = audience.parked, {}
+                view = batch.view(audience)
                 for subscription in parked:
-                    subscription.unpark(batch.after, index)
+                    subscription.unpark(batch.after, end, view)
         return bool(awake)
 
     def _crashed(self, bug: BaseException) -> None:

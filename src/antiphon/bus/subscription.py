@@ -118,32 +118,43 @@ class Subscription:
         self._idle = True
         return None
 
-    def advance(self, count: int) -> None:
-        """Count the first *count* events of the peeked slice as read."""
+    def advance(self, count: int) -> bool:
+        """Count the first *count* events of the peeked slice as read.
+
+        False: nothing is left, as if ``peek`` had said None. A live reader parks right
+        here, so that a batch costs it one look and not two.
+        """
         view = self._view
         if view is None:
             if self._ephemeral:
                 self._ephemeral.popleft()
-            return
+            return True
         self._offset += count
-        if self._offset >= len(view):
-            self._position = view.batch.upto
-            self._view = None
-            self._offset = 0
-        elif count:
-            self._position = view.seqs[self._offset - 1]
+        if self._offset < len(view.data):
+            if count:
+                self._position = view.seqs[self._offset - 1]
+            return True
+        self._position = view.batch.upto
+        self._view = None
+        self._offset = 0
+        if self._index != self._log.ring.end or not self.live or self._notices or self.closed:
+            return True
+        self._parked = True
+        self.audience.parked[self] = None
+        self._idle = True
+        return False
 
     def _slice(self, view: View, limit: int, max_bytes: int) -> Slice:
-        start = self._offset
-        stop = min(start + limit, len(view))
+        start, size = self._offset, len(view.data)
+        stop = size if size - start <= limit else start + limit
         if view.batch.size_bytes > max_bytes:
-            size = 0
+            taken = 0
             for at in range(start, stop):
-                size += len(view.data[at])
-                if size > max_bytes:
+                taken += len(view.data[at])
+                if taken > max_bytes:
                     stop = max(at, start + 1)
                     break
-        upto = view.batch.upto if stop == len(view) else view.seqs[stop - 1]
+        upto = view.batch.upto if stop == size else view.seqs[stop - 1]
         return Slice(view, start, stop, upto)
 
     def _seek(self) -> None:
@@ -196,11 +207,16 @@ class Subscription:
 
     # --- the log calls these ------------------------------------------------------------
 
-    def unpark(self, position: int, index: int | None) -> None:
-        """A batch came that this subscription may read: *index* in the ring, after *position*."""
+    def unpark(self, position: int, index: int | None, view: View | None = None) -> None:
+        """A batch came that this subscription may read: *view* of it, after *position*.
+
+        Args:
+            index: Of the batch after it in the ring; None: find the place anew.
+        """
         self._parked = False
         self._position = position
         self._index = index
+        self._view = view
         self.wake()
 
     def offer(self, batch: Batch, view: View) -> None:
