@@ -22,9 +22,6 @@ class EventIterator:
 
     After ``SubscriptionGap`` or ``SubscriptionReset`` the iteration may go on: the
     next event is the first one after what is missing.
-
-    Attributes:
-        cursor: The position after the last event that was yielded.
     """
 
     def __init__(
@@ -34,7 +31,12 @@ class EventIterator:
         self._ready = asyncio.Event()
         self._subscription = log.subscribe("", patterns, access, start, self._ready.set)
         self._events: deque[Event] = deque()
-        self.cursor = self._subscription.cursor
+        self._last = self._subscription.position
+
+    @property
+    def cursor(self) -> str:
+        """The position after the last event that was yielded."""
+        return self._log.cursor(self._last)
 
     def __aiter__(self) -> EventIterator:
         return self
@@ -55,7 +57,7 @@ class EventIterator:
                 raise SubscriptionReset(taken.message, taken.cursor)
         event = self._events.popleft()
         if event.seq is not None:
-            self.cursor = self._log.cursor(event.seq)
+            self._last = event.seq
         return event
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -21,18 +21,40 @@ def bench() -> None:
     """Measure this machine."""
 
 
+QuickOption: TypeAlias = Annotated[bool, typer.Option("--quick", help="A tenth of the workload.")]
+FolderOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--dir", metavar="DIR", help="A folder on the disk to be measured.")
+]
+
+
 @bench_app.command()
 def bus(
-    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the workload.")] = False,
-    folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder on the disk to be measured.")
-    ] = None,
-    as_json: JsonOption = False,
+    quick: QuickOption = False, folder: FolderOption = None, as_json: JsonOption = False
 ) -> None:
     """Measure the bus: 100 subscribers, every event on disk first."""
-    from antiphon.cli.bench import bench_bus
+    from antiphon.cli.bench_bus import bench_bus
 
-    _show(bench_bus(quick=quick, folder=folder, progress=_progress), as_json, _show_bus)
+    _show(bench_bus(quick=quick, folder=folder, progress=_progress), as_json, _show_lines)
+
+
+@bench_app.command()
+def store(
+    quick: QuickOption = False, folder: FolderOption = None, as_json: JsonOption = False
+) -> None:
+    """Measure the log's file alone, beside plain SQLite."""
+    from antiphon.cli.bench_store import bench_store
+
+    _show(bench_store(quick=quick, folder=folder, progress=_progress), as_json, _show_lines)
+
+
+@bench_app.command()
+def replay(
+    quick: QuickOption = False, folder: FolderOption = None, as_json: JsonOption = False
+) -> None:
+    """Measure reading a long log back; fills about 2 GiB of disk, and gives them back."""
+    from antiphon.cli.bench_replay import bench_replay
+
+    _show(bench_replay(quick=quick, folder=folder, progress=_progress), as_json, _show_lines)
 
 
 def _show(
@@ -44,7 +66,7 @@ def _show(
         for_people(figures)
 
 
-def _show_bus(figures: dict[str, Any]) -> None:
+def _show_lines(figures: dict[str, Any]) -> None:
     for name, value in figures.items():
         shown = json.dumps(value) if isinstance(value, dict) else value
         console.say(f"{name:<32}{shown}")
@@ -52,7 +74,7 @@ def _show_bus(figures: dict[str, Any]) -> None:
 
 @bench_app.command()
 def actors(
-    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the workload.")] = False,
+    quick: QuickOption = False,
     asyncio_loop: Annotated[
         bool, typer.Option("--asyncio", help="On asyncio's own loop, not on the server's.")
     ] = False,

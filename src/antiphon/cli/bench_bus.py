@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import statistics
-import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +22,9 @@ import psutil
 
 from antiphon.actors import Actor, ActorContext, Child, Key, Supervisor
 from antiphon.app import Core, core
-from antiphon.app.core import SWITCH_S
 from antiphon.bus import Access, Bus, Principal, publish_event, subscribe
 from antiphon.bus.store import Row
-from antiphon.errors import StartError
+from antiphon.cli.bench_disk import Progress, measured, percentile_ms
 from antiphon.ids import new_id
 from antiphon.messages import Event
 from antiphon.stores import SqliteEventStore
@@ -40,8 +35,6 @@ TOPICS = tuple(f"worker.bench{n:02d}" for n in range(50))
 PAYLOAD = {"step": 17, "of": 400, "path": "src/antiphon/bus/log.py", "text": "x" * 90}
 BENCH = Principal("bench", Access(pub=("worker.*",), sub=("worker.*",), deny=()))
 SAMPLE_EVERY = 100
-
-Progress = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -66,7 +59,7 @@ class Clocked:
         self.on = False
 
 
-class Subscriber(Actor[object]):
+class Counting(Actor[object]):
     """Checks order and count, event by event."""
 
     accepts = (object,)
@@ -83,31 +76,43 @@ class Subscriber(Actor[object]):
         raise AssertionError("the bench sends no messages")
 
     async def handle_event(self, event: Event, ctx: ActorContext[object]) -> None:
-        tally = self.tally
-        tally.count += 1
-        seq = event.seq or 0
+        tally, seq = self.tally, event.seq
+        assert seq is not None
         if seq <= tally.last:
             tally.disorder += 1
         tally.last = seq
+        tally.count += 1
+
+
+class Timing(Counting):
+    """The same, and notes when it was done with each sampled event."""
+
+    async def handle_event(self, event: Event, ctx: ActorContext[object]) -> None:
+        tally, seq = self.tally, event.seq
+        assert seq is not None
+        if seq <= tally.last:
+            tally.disorder += 1
+        tally.last = seq
+        tally.count += 1
         if event.correlation_id is not None:
             due = self.clocked.due.get(event.correlation_id)
             if due is not None:
                 tally.latencies.append(time.perf_counter() - due)
 
 
-class BatchSubscriber(Subscriber):
-    """The same, a slice at a time."""
+class Batching(Counting):
+    """The same as ``Counting``, a slice at a time."""
 
     async def handle_events(self, events: Sequence[Event], ctx: ActorContext[object]) -> None:
         tally = self.tally
-        tally.count += len(events)
         last = tally.last
         for event in events:
-            seq = event.seq or 0
-            if seq <= last:
+            seq = event.seq
+            if seq <= last:  # type: ignore[operator]
                 tally.disorder += 1
-            last = seq
+            last = seq  # type: ignore[assignment]
         tally.last = last
+        tally.count += len(events)
 
 
 @dataclass(slots=True)
@@ -142,16 +147,18 @@ QUICK = Plan(0.5, 3.0, 100_000)
 
 @asynccontextmanager
 async def _stage(
-    folder: Path, kind: type[Subscriber], subscribers: int
+    folder: Path, kind: type[Counting], subscribers: int
 ) -> AsyncIterator[tuple[Core, list[Tally], Clocked]]:
-    """Log, bus and subscribers on a new file."""
+    """Log, bus and subscribers on a new file; one subscriber at least notes times."""
     clocked = Clocked()
     async with core(SqliteEventStore(folder / f"{new_id()}.db")) as running:
         tallies = [Tally() for _ in range(subscribers)]
         children = [
             Child(
                 Key[object](f"bench/subscriber{n}"),
-                lambda tally=tally: kind(running.bus, tally, clocked),  # type: ignore[misc]
+                lambda tally=tally, kind=kind if n else Timing: kind(  # type: ignore[misc]
+                    running.bus, tally, clocked
+                ),
             )
             for n, tally in enumerate(tallies)
         ]
@@ -232,7 +239,7 @@ async def _measure(
     folder: Path,
     plan: Plan,
     *,
-    kind: type[Subscriber] = Subscriber,
+    kind: type[Counting] = Counting,
     subscribers: int = SUBSCRIBERS,
     given_ids: bool = False,
     rate: int | None = None,
@@ -311,43 +318,6 @@ def _sqlite_alone(folder: Path, plan: Plan, batch: int) -> float:
     return rate
 
 
-def _fsync_p50_ms(folder: Path) -> float:
-    times = []
-    with (folder / "fsync").open("wb") as file:
-        for _ in range(100):
-            file.write(b"x" * 4096)
-            file.flush()
-            started = time.perf_counter()
-            os.fdatasync(file.fileno())
-            times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1000
-
-
-def _filesystem(folder: Path) -> str:
-    """The type of the file system that *folder* is on.
-
-    Raises:
-        StartError: It lives in memory, where fsync means nothing.
-    """
-    best = max(
-        (p for p in psutil.disk_partitions(all=True) if folder.is_relative_to(p.mountpoint)),
-        key=lambda p: len(p.mountpoint),
-        default=None,
-    )
-    kind = best.fstype if best is not None else "unknown"
-    if kind in ("tmpfs", "ramfs"):
-        raise StartError(f"{folder} is on {kind}, where fsync means nothing; choose another --dir")
-    return kind
-
-
-def _percentile(values: list[float], share: float) -> float:
-    """In milliseconds; 0 if there are none."""
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
-
-
 async def _all(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
     progress("100 subscribers, ids made by the server")
     main = await _measure(folder, plan)
@@ -355,13 +325,13 @@ async def _all(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
     progress("100 subscribers, ids given")
     given = await _measure(folder, plan, given_ids=True)
     progress("100 subscribers that take slices")
-    batched = await _measure(folder, plan, kind=BatchSubscriber)
+    batched = await _measure(folder, plan, kind=Batching)
     progress("no subscribers")
     nobody = await _measure(folder, plan, subscribers=0)
     progress("10,000 events a second, on schedule")
-    paced = await _measure(folder, plan, rate=10_000)
+    paced = await _measure(folder, plan, kind=Timing, rate=10_000)
     progress("200 events a second, on schedule")
-    slow = await _measure(folder, plan, rate=200)
+    slow = await _measure(folder, plan, kind=Timing, rate=200)
     progress("handlers alone")
     alone = await _handlers_alone(plan)
     batch = max(1, round(main.events / max(1, main.batches)))
@@ -376,8 +346,8 @@ async def _all(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
         "events_per_s": round(main.rate),
         "given_ids_events_per_s": round(given.rate),
         "deliveries_per_s": round(main.rate * SUBSCRIBERS),
-        "p50_ms": round(_percentile(main.latencies, 0.50), 2),
-        "p99_ms": round(_percentile(main.latencies, 0.99), 2),
+        "p50_ms": round(percentile_ms(main.latencies, 0.50), 2),
+        "p99_ms": round(percentile_ms(main.latencies, 0.99), 2),
         "at_10k": _latency(paced),
         "at_200": _latency(slow),
         "handlers_alone_events_per_s": round(alone),
@@ -394,8 +364,8 @@ async def _all(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
 
 def _latency(run: Run) -> dict[str, float]:
     return {
-        "p50_ms": round(_percentile(run.latencies, 0.50), 2),
-        "p99_ms": round(_percentile(run.latencies, 0.99), 2),
+        "p50_ms": round(percentile_ms(run.latencies, 0.50), 2),
+        "p99_ms": round(percentile_ms(run.latencies, 0.99), 2),
         "cpu_fraction": round(run.cpu_fraction, 3),
     }
 
@@ -410,15 +380,5 @@ def bench_bus(*, quick: bool, folder: Path | None, progress: Progress) -> dict[s
     Raises:
         StartError: *folder* is in memory.
     """
-    sys.setswitchinterval(SWITCH_S)
-    with tempfile.TemporaryDirectory(prefix="antiphon-bench-", dir=folder) as made:
-        place = Path(made).resolve()
-        facts = {"filesystem": _filesystem(place), "fsync_p50_ms": round(_fsync_p50_ms(place), 3)}
-        work = _all(place, QUICK if quick else FULL, progress)
-        if sys.platform == "win32":
-            figures = asyncio.run(work)
-        else:
-            import uvloop
-
-            figures = uvloop.run(work)
-    return {"quick": quick, **figures, **facts}
+    plan = QUICK if quick else FULL
+    return {"quick": quick, **measured(lambda place: _all(place, plan, progress), folder)}
