@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prove import crashes, kills, machines, seeds, workspace
+from benchmarks.prove import crashes, kills, machines, paused, seeds, workspace
 
 REPORT = Path("docs/proof.md")
 
@@ -30,6 +30,10 @@ PROOFS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         lambda: kills.run(20),
     ),
     "actors": ("Store, bus, a subscriber actor and sockets killed under load", crashes.run_actors),
+    "paused": (
+        "100 subscribers stand still for 10 s at 10,000 events a second, then catch up",
+        paused.run,
+    ),
     "stubborn": ("`kill -9` of a server with a stubborn worker", crashes.run_stubborn),
 }
 

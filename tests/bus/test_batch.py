@@ -9,7 +9,7 @@ from antiphon.bus.batch import Audience, Batch, Shelf
 from antiphon.messages import Event
 
 
-def batch(*topics: str, shelf: Shelf | None = None) -> Batch:
+def batch(*topics: str, shelf: Shelf | None = None, payload: object = None) -> Batch:
     data = [
         msgspec.json.encode(
             Event(
@@ -20,7 +20,7 @@ def batch(*topics: str, shelf: Shelf | None = None) -> Batch:
                 source="/x",
                 principal="system",
                 time=datetime(2026, 1, 1, tzinfo=UTC),
-                payload=n,
+                payload=n if payload is None else payload,
             )
         )
         for n, topic in enumerate(topics, 1)
@@ -64,3 +64,11 @@ def test_only_the_newest_batches_keep_their_events_as_objects() -> None:
     assert second.events[0].topic == "a.y"
     assert view.events[0] == before
     assert view.events[0] is not before
+
+
+def test_the_shelf_counts_what_objects_take_not_their_json() -> None:
+    """Lists of small things take many times the room of a text of the same length."""
+    many, few = Shelf(), Shelf()
+    assert batch("a", shelf=many, payload=[{}] * 1000).events
+    assert batch("a", shelf=few, payload="x" * 3000).events
+    assert many.size_bytes > 20 * few.size_bytes

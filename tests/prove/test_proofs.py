@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from benchmarks.prove import crashes, kills, seeds, workspace
+from benchmarks.prove import crashes, kills, paused, seeds, workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -38,4 +38,9 @@ def test_a_stubborn_worker_is_gone_six_seconds_after_its_server() -> None:
 
 def test_the_runtimes_tests_pass_under_other_interleavings() -> None:
     result = seeds.run(3)
+    assert result["held"], result
+
+
+def test_paused_subscribers_catch_up_while_more_comes() -> None:
+    result = paused.run(40, 3.0, 4000)
     assert result["held"], result

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 DECISIONS_KEPT = 100_000
 """Most topics whose decision an audience remembers; past it, it starts afresh."""
-SHELF_BYTES = 4 * 1024 * 1024
+SHELF_BYTES = 64 * 1024 * 1024
+VALUE_BYTES = 64
+OBJECT_BYTES = 200
+"""What a value and an object of JSON take as Python objects, about."""
 VIEWS_KEPT = 1024
 """Most views that a batch keeps; audiences come and go, batches can stay long."""
 
@@ -58,24 +61,28 @@ class Shelf:
     """Which batches keep their events as objects: the last ones asked for, within a bound.
 
     Objects can take twenty times the room of their JSON; a log of long lists of short
-    strings would fill the memory through the ring if all of them stayed.
+    strings would fill the memory through the ring if all of them stayed. So what counts
+    is an estimate of the objects.
 
     Args:
-        max_bytes: Of the batches' JSON.
+        max_bytes: Of the estimates.
     """
 
     def __init__(self, max_bytes: int = SHELF_BYTES) -> None:
         self.max_bytes = max_bytes
         self.size_bytes = 0
-        self._kept: deque[Batch] = deque()
+        self._kept: deque[tuple[Batch, int]] = deque()
 
     def keep(self, batch: Batch) -> None:
         """Put *batch* on the shelf; the oldest there make room. The newest always stays."""
-        self._kept.append(batch)
-        self.size_bytes += batch.size_bytes
+        size = batch.size_bytes + sum(
+            data.count(b",") * VALUE_BYTES + data.count(b"{") * OBJECT_BYTES for data in batch.data
+        )
+        self._kept.append((batch, size))
+        self.size_bytes += size
         while self.size_bytes > self.max_bytes and len(self._kept) > 1:
-            oldest = self._kept.popleft()
-            self.size_bytes -= oldest.size_bytes
+            oldest, freed = self._kept.popleft()
+            self.size_bytes -= freed
             oldest.shed()
 
 
