@@ -176,8 +176,8 @@ class Subscription:
                 self._park()
                 return
             batch = ring.get(self._index)
-            if batch is None:  # fell out of the ring meanwhile
-                self._index = None
+            if batch is None or batch.after > self._position:
+                self._index = None  # it fell out of the ring meanwhile, or the ring was restarted
                 continue
             self._index += 1
             if self._enter(batch):
