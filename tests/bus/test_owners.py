@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
+import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from antiphon.app import Core, core
-from antiphon.bus import BUS, STORE, EventStore, publish_event
+from antiphon.bus import BUS, STORE, EventStore, publish_event, writer
 from antiphon.bus.store import Row, StoreUnavailable
 from antiphon.errors import StorageUnavailable
 from antiphon.stores import MemoryEventStore
@@ -140,3 +144,88 @@ async def test_a_bug_in_the_writer_restarts_its_owner_and_the_batch_is_kept() ->
         assert answer.seq == 1
         [info] = [i for i in running.system.actors() if i.key == "log/store"]
         assert info.restarts == 1
+
+
+async def test_recorded_never_goes_back(
+    new_store: Callable[[], EventStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the clock is set back, nor at the next start."""
+    now = 2_000_000_000_000_000_000
+    clock = SimpleNamespace(time_ns=lambda: now, monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr(writer, "time", clock)
+    seen = []
+    for hour in (0, -1, -2, 1):
+        now = 2_000_000_000_000_000_000 + hour * 3_600_000_000_000
+        async with core(new_store()) as running:
+            for _ in range(2):
+                await publish_event(running.bus, "a.b", hour)
+            async with running.bus.events("a.b", start="earliest") as events:
+                stored = [await anext(events) for _ in range(running.bus.head)]
+            seen = [event.recorded for event in stored if event.recorded is not None]
+    assert len(seen) == 8
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 2
+
+
+class Stuck(MemoryEventStore):
+    """A store whose disk hangs while the gate is shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.threads: set[int] = set()
+
+    def append(self, rows: Sequence[Row], recorded_us: int) -> None:
+        self.threads.add(threading.get_ident())
+        self.gate.wait(20)
+        super().append(rows, recorded_us)
+
+
+async def test_an_owner_fails_while_the_writer_does_not_park(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So there is never a second writer, and what waits is stored once the disk goes on."""
+    store = Stuck()
+    async with core(store) as running:
+        waiting = publish_event(running.bus, "a.b", 1)
+        await until(lambda: bool(store.threads))
+        with monkeypatch.context() as patched:
+            patched.setattr("antiphon.bus.log.PARK_TIMEOUT_S", 0.02)
+            with pytest.raises(StorageUnavailable, match=r"did not park in 0\.02 s"):
+                await running.log.open()  # what ``pre_start`` of a new owner does
+        assert not waiting.done()
+        running.system.ref(STORE).kill()
+        store.gate.set()
+        assert (await asyncio.wait_for(waiting, 20)).seq == 1
+        assert (await asyncio.wait_for(publish_event(running.bus, "a.b", 2), 20)).seq == 2
+    assert len(store.threads) == 1
+
+
+async def test_a_refusing_disk_is_told_once_and_asked_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """New publishes are refused at once meanwhile, without asking it."""
+    assert (writer.PROBE_S[0], writer.PROBE_S[-1]) == (1.0, 30.0)
+    assert list(writer.PROBE_S) == sorted(writer.PROBE_S)
+    attempts: list[int] = []
+    pause = writer.Writer._pause
+
+    def note(self: writer.Writer, attempt: int) -> None:
+        attempts.append(attempt)
+        pause(self, attempt)
+
+    monkeypatch.setattr(writer, "PROBE_S", (0.001,))
+    monkeypatch.setattr(writer.Writer, "_pause", note)
+    store = Faulty()
+    async with core(store) as running:
+        store.full = True
+        with caplog.at_level(logging.ERROR, "antiphon.bus.writer"):
+            with pytest.raises(StorageUnavailable):
+                await publish_event(running.bus, "a.b", 1)
+            refused = publish_event(running.bus, "a.b", 2)
+            assert isinstance(refused.exception(), StorageUnavailable)  # already
+            await until(lambda: len(attempts) >= 10)
+        assert attempts[:10] == list(range(10))
+        assert len([r for r in caplog.records if "disk is full" in r.getMessage()]) == 1
+        store.full = False
+        await until(lambda: running.bus.status.state == "ok")

@@ -1,6 +1,8 @@
 """Starts: words, cursors and bare seqs, and cursors of another history."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from antiphon.bus.position import Start, resolve
 from antiphon.bus.store import Epoch
@@ -51,3 +53,10 @@ def test_a_cursor_of_an_unknown_epoch_is_reset_to_the_beginning() -> None:
 def test_what_is_no_start_is_refused(start: object) -> None:
     with pytest.raises(BadRequest):
         resolve(start, EPOCHS, 30)  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 10**15), st.booleans())
+def test_a_bare_seq_is_never_reset(seq: int, as_text: bool) -> None:
+    """It names no history, so it can't be of another one; beyond the head means the head."""
+    found = resolve(str(seq) if as_text else seq, EPOCHS, 30)
+    assert (found.position, found.reset) == (min(seq, 30), None)

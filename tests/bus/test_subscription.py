@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
+import pytest
 
 from antiphon.app import Core
+from antiphon.bus import batch, pages
 from antiphon.bus.batch import Slice
 from antiphon.bus.store import Row
+from antiphon.bus.subscription import Subscription
 
 from .conftest import until
 
@@ -43,3 +47,77 @@ async def test_a_reader_amid_a_batch_misses_nothing_that_was_committed_unannounc
     await until(read)
     assert seen == [1, 2, 3]
     subscription.close()
+
+
+async def _publish(running: Core, *events: tuple[str, Any]) -> None:
+    for future in [running.bus.publish_event(topic, payload) for topic, payload in events]:
+        await future
+
+
+def _open(running: Core, *patterns: str) -> Subscription:
+    return running.bus.open_subscription(patterns, start="earliest", on_ready=lambda: None)
+
+
+async def _read(subscription: Subscription, count: int) -> list[Slice]:
+    """The slices that hold the next *count* events."""
+    slices: list[Slice] = []
+
+    def enough() -> bool:
+        taken = subscription.take()
+        if isinstance(taken, Slice):
+            slices.append(taken)
+        return sum(map(len, slices)) >= count
+
+    await until(enough)
+    return slices
+
+
+async def test_a_slice_has_256_events_or_1_mib_at_most(running: Core) -> None:
+    subscription = _open(running, "*")
+    await _publish(running, *[("small", n) for n in range(600)])
+    await _publish(running, *[("large", "x" * 200_000) for _ in range(12)])
+    slices = await _read(subscription, 612)
+    assert [event.seq for one in slices for event in one.events] == list(range(1, 613))
+    assert max(map(len, slices)) == 256
+    assert max(sum(map(len, one.data)) for one in slices) <= 1024 * 1024
+
+
+async def test_what_a_reader_may_see_is_decided_once_for_each_topic(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never for each event."""
+    asked: list[tuple[str, str]] = []
+    matches = batch.matches
+
+    def note(pattern: str, topic: str) -> bool:
+        asked.append((pattern, topic))
+        return matches(pattern, topic)
+
+    monkeypatch.setattr(batch, "matches", note)
+    subscriptions = [_open(running, "a.*", "c") for _ in range(5)]
+    await _publish(running, *[(topic, n) for n in range(200) for topic in ("a.x", "b", "c")])
+    for subscription in subscriptions:
+        assert sum(map(len, await _read(subscription, 400))) == 400
+    assert len(asked) == len(set(asked))
+
+
+async def test_a_page_of_the_log_is_read_once_for_all_who_wait_for_it(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGES", 4)
+    await _publish(running, *[("a", n) for n in range(5000)])
+    running.log.ring.restart(running.log.head)  # as if all had fallen out of it
+    subscriptions = [_open(running, "*") for _ in range(20)]
+    read = [0] * 20
+
+    def all_read() -> bool:
+        for n, subscription in enumerate(subscriptions):
+            taken = subscription.take()
+            if isinstance(taken, Slice):
+                assert taken.seqs[0] == read[n] + 1
+                read[n] = taken.seqs[-1]
+        return min(read) == 5000
+
+    await until(all_read)
+    assert running.log.pages.reads == 10
+    assert len(running.log.pages._kept) == 4

@@ -198,3 +198,17 @@ def test_many_topics_are_read_by_scanning_seqs(
                 found = [row.seq for row in reader.select(query)]
             expected = [i for i in range(101, 1500) if i % 50 < 40]
             assert found == (expected[::-1] if descending else expected)[:500]
+
+
+def test_a_reader_holds_nothing_open_between_pages(store: SqliteEventStore) -> None:
+    """Else the WAL could not be emptied, and a page would be old."""
+    store.open()
+    store.append([event(i, f"t{i % 40}") for i in range(1, 2001)], START_US)
+    with reading(store) as reader:
+        assert len(reader.page(0, 500)) == 500
+        assert len(reader.get(range(100))) == 99
+        assert len(reader.select(Query(topics=frozenset({"t1", "t2"}), limit=10))) == 10
+        assert len(reader.select(Query(type="t", descending=True, limit=10))) == 10
+        assert store._db is not None
+        busy, left, _ = store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
+        assert (busy, left) == (0, 0)
