@@ -24,6 +24,7 @@ from antiphon.actors import Actor, ActorContext, Child, Key, Supervisor
 from antiphon.app import Core, core
 from antiphon.bus import Access, Bus, Principal, publish_event, subscribe
 from antiphon.bus.store import Row
+from antiphon.cli.bench_bus_peers import installed_peers
 from antiphon.cli.bench_disk import Progress, measured, percentile_ms
 from antiphon.ids import new_id
 from antiphon.messages import Event
@@ -337,6 +338,10 @@ async def _all(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
     batch = max(1, round(main.events / max(1, main.batches)))
     progress("SQLite alone")
     sqlite = await asyncio.to_thread(_sqlite_alone, folder, plan, batch)
+    peers = {}
+    for name, peer in installed_peers().items():
+        progress(name)
+        peers[name] = await peer(folder, max(1.0, plan.seconds / 6))
     runs = (main, given, batched, paced, slow)
     return {
         "subscribers": SUBSCRIBERS,
@@ -355,6 +360,7 @@ async def _all(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
         "sqlite_alone_events_per_s": round(sqlite),
         "batch_handler_events_per_s": round(batched.rate),
         "no_subscribers_events_per_s": round(nobody.rate),
+        "peers": peers,
         "lost": sum(run.lost for run in runs),
         "out_of_order": sum(run.disorder for run in runs),
         "batch_p50": batch,
