@@ -126,7 +126,7 @@ def _check_structure(db: apsw.Connection, troubles: list[str]) -> None:
 def _examine_events(db: apsw.Connection, troubles: list[str], progress: Progress) -> int:
     """Look at each event, some thousand at a time; how many there are."""
     events = 0
-    wrong = {what: (0, 0) for what in _BY_RANGE}
+    wrong = dict.fromkeys(_BY_RANGE, (0, 0))
     counted: dict[int, tuple[int, int, int]] = {}
     total = value(db, "SELECT sum(count) FROM topics") or 0
     for after, upto, count in _ranges(db):

@@ -47,6 +47,7 @@ VACUUM_PAGES = 256
 """Pages given back to the file system in one step after a trim."""
 TRUNCATE_S = 5.0
 """Shortest time between two tries to empty the WAL."""
+LOOK = "look at it with: antiphon doctor"
 CHECKPOINT_WAIT_MS = 100
 """How long such a try waits for readers."""
 
@@ -131,7 +132,7 @@ class SqliteEventStore:
         refuse_network(self.path.parent)
         noted = damage.noted(self.path)
         if noted is not None:
-            raise StoreCorrupt(f"{noted}; look at it with: antiphon doctor")
+            raise StoreCorrupt(f"{noted}; {LOOK}")
         try:
             with meanings(self.path):
                 self._connect()
@@ -139,6 +140,9 @@ class SqliteEventStore:
                 while self._index_step():
                     pass
                 return self._begin()
+        except StoreCorrupt as error:
+            self._disconnect()
+            raise StoreCorrupt(f"{error}; {LOOK}") from error
         except StoreUnavailable as error:
             self._disconnect()
             if isinstance(error.__cause__, (apsw.CantOpenError, apsw.ReadOnlyError)):
