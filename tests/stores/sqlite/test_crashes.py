@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores.sqlite.kills import POINTS, kill_rounds
+
 from antiphon.bus.store import Opened, Query
 from antiphon.stores import SqliteEventStore
 from antiphon.testing.store_contract import START_US, event, reading, stored
@@ -138,3 +140,20 @@ def test_a_wal_cut_short_loses_whole_batches_from_its_end(tmp_path: Path, cut: i
         left.append([event(opened.head + 1)], START_US)
     finally:
         left.close()
+
+
+# --- the whole log, with publishers and readers ---------------------------------------------
+
+
+def test_a_log_killed_at_a_chosen_point_says_what_it_said(tmp_path: Path) -> None:
+    """Acknowledged and shown events are there once, no seq is given twice, cursors go on."""
+    counts = kill_rounds(tmp_path / "log.db", 3)
+    assert counts["acknowledged"] > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_many_kills_at_chosen_points(tmp_path: Path) -> None:
+    counts = kill_rounds(tmp_path / "log.db", 20, seed=2)
+    assert {f"killed_{name.replace('-', '_')}" for name in POINTS} <= counts.keys()
+    assert counts["unanswered_but_stored"] > 0, "no kill came between commit and reply"

@@ -115,6 +115,7 @@ def connect(path: Path) -> apsw.Connection:
             keep_copy(db, path, found)
             migrate(db, found)
     except BaseException:
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # what is refused stays as it is
         db.close()
         raise
     return db
