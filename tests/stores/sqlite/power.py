@@ -269,5 +269,3 @@ async def _show(running: Core, ledger: Ledger) -> None:
         async for event in events:
             assert event.seq is not None
             ledger.see(event.seq, event.id)
-
-

@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from tests.stores.sqlite.kills import POINTS, kill_rounds
 
 from antiphon.bus.store import Opened, Query

@@ -123,9 +123,11 @@ def test_the_copy_is_the_old_log_whole_and_can_be_upgraded_itself(path: Path) ->
 def test_without_room_for_the_copy_nothing_is_changed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {p.name: p.read_bytes() for p in path.parent.iterdir() if p.suffix in (".db", ".db-wal")}
+    files = {
+        p.name: p.read_bytes() for p in path.parent.iterdir() if p.suffix in (".db", ".db-wal")
+    }
     with monkeypatch.context() as patch:
-        usage = namedtuple("usage", "total used free")  # noqa: PYI024
+        usage = namedtuple("usage", "total used free")
         patch.setattr("shutil.disk_usage", lambda folder: usage(10**6, 10**6 - 5000, 5000))
         with pytest.raises(StartError, match=r"needs \d{5} bytes in .*, and 5000 are free"):
             SqliteEventStore(path).open()
@@ -179,7 +181,10 @@ def test_a_fresh_log_has_the_tables_of_an_upgraded_one(path: Path, tmp_path: Pat
         db = store._connection()
         names = [row[0] for row in rows(db, "SELECT name FROM sqlite_schema WHERE type = 'table'")]
         tables.append(
-            {n: {c[0] for c in rows(db, "SELECT name FROM pragma_table_info(?)", (n,))} for n in names}
+            {
+                n: {c[0] for c in rows(db, "SELECT name FROM pragma_table_info(?)", (n,))}
+                for n in names
+            }
         )
         store.close()
     assert tables[0] == tables[1]

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from antiphon.bus.topics import check_topic
+from antiphon.errors import InvalidTopic
+
 TABLE_LEAF = 0x0D
 FIRST_HEADER = 100
 COLUMNS = 5
@@ -58,7 +61,7 @@ def carve(page: bytes, number: int, read: ReadPage) -> Iterator[Carved]:
         cell = int.from_bytes(page[place : place + 2], "big")
         try:
             yield _row(page, cell, read)
-        except (_Broken, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        except (_Broken, IndexError, InvalidTopic, msgspec.DecodeError, UnicodeDecodeError):
             continue
 
 
@@ -67,7 +70,8 @@ def _row(page: bytes, cell: int, read: ReadPage) -> Carved:
     seq, at = _varint(page, at)
     record = _payload(page, at, size, read)
     topic_id, ts, given, data = _columns(record)
-    named = _decode(data)
+    named = _decode(data.decode())  # msgspec alone passes over bad bytes in what it skips
+    check_topic(named.topic)
     if named.seq != seq or topic_id <= 0 or ts < 0:
         raise _Broken
     return Carved(seq, named.topic, ts, None if given is None else given.decode(), data)
