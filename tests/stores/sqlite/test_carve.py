@@ -78,9 +78,9 @@ def test_a_broken_page_gives_whole_events_or_none(
     for at, byte in flips:
         broken[at] = byte
     for tried in (bytes(broken), bytes(broken[:size])):
-        for event in carve(tried, number, lambda number: bytes(broken)):
-            named = msgspec.json.decode(event.data)
-            assert (named["seq"], named["topic"]) == (event.seq, event.topic)
+        for carved in carve(tried, number, lambda number: bytes(broken)):
+            named = msgspec.json.decode(carved.data)
+            assert (named["seq"], named["topic"]) == (carved.seq, carved.topic)
 
 
 def test_what_was_trimmed_does_not_come_back(tmp_path: Path) -> None:

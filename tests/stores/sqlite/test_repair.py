@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.bus.conftest import until
 from tests.stores.sqlite.damaged import DAMAGES, PAGE, content, make, overwrite
 from tests.stores.sqlite.ledger import read_on
 
 from antiphon.app import core
-from antiphon.bus import Gap, Reset
+from antiphon.bus import STORE, Gap, Reset
 from antiphon.bus.store import Row, StoreCorrupt, StoreUnavailable
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, StartError, StorageUnavailable
 from antiphon.stores import SqliteEventStore
 from antiphon.stores.sqlite import damage
 from antiphon.stores.sqlite.health import examine
@@ -167,6 +168,31 @@ def test_a_noted_damage_keeps_the_log_closed_until_it_was_looked_at(path: Path) 
     assert damage.noted(path) is None
     store.open()
     store.close()
+
+
+async def test_damage_met_by_a_reader_refuses_writes_and_reading_goes_on(path: Path) -> None:
+    """Also after the store's actor was restarted, and after a restart of all, until a repair."""
+    await _cursors(path)
+    overwrite(path, 0.4, 0.5)
+    async with core(SqliteEventStore(path)) as running:
+        with pytest.raises(StoreCorrupt):
+            await running.log.pages.run(lambda reader: reader.page(0, 500))
+        subscription = running.bus.open_subscription(["load.*"], start="earliest", on_ready=int)
+        assert subscription.take() is None
+        await until(lambda: running.bus.status.state == "corrupt")
+        actor = running.system.ref(STORE)
+        actor.kill()
+        await actor.wait_generation()
+        with pytest.raises(StorageUnavailable, match="malformed"):
+            await running.bus.publish_event("load.t1", 1)
+        assert len((await running.bus.query(["load.t1"], order="desc", limit=10)).data) == 10
+        subscription.close()
+    with pytest.raises(StartError, match="antiphon doctor"):
+        async with core(SqliteEventStore(path)):
+            pass
+    repair(path)
+    async with core(SqliteEventStore(path)) as running:
+        await running.bus.publish_event("load.t1", 1)
 
 
 def test_without_room_the_log_is_untouched(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

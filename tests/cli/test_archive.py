@@ -1,0 +1,188 @@
+"""``backup``, ``export`` and ``import``, with a server and without one."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Shell
+from tests.cli.test_events import publish
+
+from antiphon.cli.archive import LINE_BYTES, Import, Tally, numbered, read_line
+from antiphon.errors import BusError
+from antiphon.messages import EventIn, Published, Refused
+from antiphon.messages.event import Fault
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def cloud(id: str, topic: str = "in.a", payload: object = 1, **more: object) -> bytes:
+    fields = {"specversion": "1.0", "id": id, "source": "/s", "type": "t", "subject": topic}
+    return json.dumps({**fields, "data": payload, **more}).encode() + b"\n"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A second server, to import to."""
+    made = Shell(tmp_path_factory.mktemp("other"))
+    made.serve()
+    yield made
+    made.close()
+
+
+def test_a_backup_of_a_running_server_can_take_the_place_of_its_log(
+    live: Shell, tmp_path: Path
+) -> None:
+    publish(live, "backed.up", *range(20))
+    target = tmp_path / "kept.db"
+    said = json.loads(live.ok("backup", str(target), "--json"))
+    assert said["path"] == str(target)
+    assert said["size_bytes"] == target.stat().st_size
+    assert "holds the log up to event" in live.ok("backup", str(target), "--force")
+    refused = live("backup", str(target))
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("--force replaces it\n")
+
+    restored = Shell(tmp_path)
+    restored.data.mkdir(mode=0o700)
+    target.rename(restored.data / "log.db")
+    found = lines(restored.ok("export", "backed.up"))
+    assert [event["data"] for event in found] == list(range(20))
+
+
+def test_an_export_is_the_same_with_a_server_and_without_one(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    try:
+        shell.serve()
+        seqs = publish(shell, "ex.port", *range(30))
+        publish(shell, "ex.other", 1)
+        running = shell("export", "ex.port")
+        assert running.returncode == 0
+        assert running.stderr.endswith(f"exported 30 events, up to {seqs[-1] + 1}\n")
+        assert [int(event["sequence"]) for event in lines(running.stdout)] == seqs
+        after = lines(shell.ok("export", "ex.*", "--after", str(seqs[-2])))
+        assert [event["subject"] for event in after] == ["ex.port", "ex.other"]
+        assert lines(shell.ok("export", "ex.port", "--since", "1h")) == lines(running.stdout)
+        assert shell.ok("export", "ex.port", "--until", "1h") == ""
+        assert not [e for e in lines(shell.ok("export")) if e["subject"].startswith("_")]
+        assert lines(shell.ok("export", "_sys.*"))
+        wrong = shell("export", "--after", "0123456789ab.5")
+        assert wrong.returncode == 1
+        assert wrong.stderr.endswith("(reset)\n")
+        assert shell("export", "**").returncode == 2
+        shell.kill_server()
+        assert shell.ok("export", "ex.port") == running.stdout
+    finally:
+        shell.close()
+
+
+def test_importing_twice_changes_nothing(live: Shell, other: Shell) -> None:
+    publish(live, "carry.over", *({"n": n, "text": "ü" * n} for n in range(700)))
+    exported = live.ok("export", "carry.*")
+    first = json.loads(other.ok("import", "-", "--json", input=exported))
+    assert first == {"imported": 700, "duplicates": 0, "reserved": 0, "failed": 0}
+    again = other.ok("import", "-", input=exported)
+    assert again == "imported 0 events; 700 were there already\n"
+    arrived = lines(other.ok("export", "carry.*"))
+    ours = ("id", "subject", "type", "source", "time", "data", "authid")
+    assert [[event[name] for name in ours] for event in arrived] == [
+        [event[name] for name in ours] for event in lines(exported)
+    ]
+
+
+def test_an_export_goes_back_into_its_own_log_as_duplicates(live: Shell) -> None:
+    live.ok("publish", "own.log", "1", "--id", "given")
+    exported = live.ok("export", "own.log")
+    assert live.ok("import", "-", input=exported) == "imported 0 events; 1 were there already\n"
+
+
+def test_bad_lines_and_conflicts_are_told_by_number_and_the_rest_goes_on(
+    other: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "mixed.jsonl"
+    parts = [
+        cloud("m1"),
+        b"nope\n",
+        cloud("m1", payload=2),
+        b"\n",
+        cloud("m2", "_sys.x"),
+        cloud("m3", "bad..topic"),
+        cloud("m4", authid="ann"),
+    ]
+    file.write_bytes(b"".join(parts))
+    done = other("import", str(file))
+    assert done.returncode == 1
+    assert done.stdout == (
+        "imported 2 events; 1 of reserved topics were left out; 3 lines failed\n"
+    )
+    told = done.stderr.splitlines()
+    assert [line.split(":")[1] for line in told] == [" line 2", " line 3", " line 6"]
+    assert "no JSON object" in told[0]
+    assert told[1].endswith("(id_conflict)")
+    assert told[2].endswith("(invalid_topic)")
+    (event,) = [e for e in lines(other.ok("query", "in.a", "--json")) if e["id"] == "m4"]
+    assert event["headers"] == {"authid": "ann"}
+
+
+def test_strict_stops_at_the_first_bad_line(other: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "strict.jsonl"
+    file.write_bytes(cloud("s1") + b"nope\n" + cloud("s2"))
+    done = other("import", str(file), "--strict", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["imported"] == 1
+
+
+def test_without_a_server_or_a_file_it_says_so(shell: Shell, tmp_path: Path) -> None:
+    assert shell("import", "-", input="").returncode == 3
+    missing = shell("import", str(tmp_path / "none.jsonl"))
+    assert missing.returncode == 1
+    assert "No such file" in missing.stderr
+    for command in (("export",), ("backup", str(tmp_path / "b.db"))):
+        done = shell(*command)
+        assert done.returncode == 1
+        assert "log.db is missing" in done.stderr
+
+
+# --- without a server -----------------------------------------------------------------------
+
+
+class Server:
+    """Stands for the client: refuses each event so many times, then takes it."""
+
+    def __init__(self, code: str, times: int) -> None:
+        self.code = code
+        self.left = times
+        self.asked: list[list[str | None]] = []
+
+    def publish_many(self, events: list[EventIn]) -> list[Published | Refused]:
+        self.asked.append([event.id for event in events])
+        self.left -= 1
+        if self.left >= 0:
+            fault = Fault(code=self.code, message="not now", retry_after_ms=1500)
+            return [Refused(id=event.id, error=fault) for event in events]
+        return [Published(id=event.id or "", seq=1) for event in events]
+
+
+@pytest.mark.parametrize("code", ["overloaded", "storage_unavailable"])
+def test_what_the_server_cannot_take_now_is_tried_again_with_the_same_ids(code: str) -> None:
+    server, waited = Server(code, 3), list[float]()
+    work = Import(server, strict=False, sleep=waited.append)  # type: ignore[arg-type]
+    work.run(io.BytesIO(cloud("a") + cloud("b")))
+    assert work.tally == Tally(imported=2)
+    assert server.asked == [["a", "b"]] * 4
+    assert waited == [1.5] * 3
+
+
+def test_a_line_without_an_end_is_read_in_a_bounded_way() -> None:
+    text = b"x" * (3 * LINE_BYTES) + b"\n" + cloud("a")
+    found = list(numbered(io.BytesIO(text)))
+    assert [number for number, _ in found] == [1, 2]
+    assert len(found[0][1]) == LINE_BYTES + 1
+    with pytest.raises(BusError, match="more than"):
+        read_line(found[0][1])
+    assert read_line(found[1][1]).id == "a"
