@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from benchmarks.prove import crashes, kills, seeds, workspace
+from benchmarks.prove import crashes, kills, losses, seeds, workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -39,3 +39,8 @@ def test_a_stubborn_worker_is_gone_six_seconds_after_its_server() -> None:
 def test_the_runtimes_tests_pass_under_other_interleavings() -> None:
     result = seeds.run(3)
     assert result["held"], result
+
+
+def test_a_log_survives_kills_at_any_point_and_power_cuts() -> None:
+    for result in (losses.run_crashes(6), losses.run_power(10)):
+        assert result["held"], result

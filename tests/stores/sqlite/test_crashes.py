@@ -117,6 +117,20 @@ def test_deferred_work_is_completed_by_the_next_open(tmp_path: Path) -> None:
         left.close()
 
 
+def test_a_trimmed_log_keeps_its_head_through_a_kill(tmp_path: Path) -> None:
+    """Also when its newest events were the ones that went, and nothing was closed in order."""
+    path = tmp_path / "log.db"
+    store = SqliteEventStore(path)
+    store.open()
+    store.append([event(i) for i in range(1, 31)], START_US)
+    store.trim("a", 30)
+    left = _abandon(store, path, tmp_path / "copy.db")
+    opened = left.open()
+    left.close()
+    assert opened.head == 30
+    assert opened.epochs[-1].first_seq == 31
+
+
 @pytest.mark.parametrize("cut", [1, 24, 1000, 4096 + 24, 9000])
 def test_a_wal_cut_short_loses_whole_batches_from_its_end(tmp_path: Path, cut: int) -> None:
     """What is left is a state that once was; never half a batch."""

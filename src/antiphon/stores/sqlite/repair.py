@@ -142,6 +142,7 @@ def repair(log: Path, *, progress: Progress | None = None) -> Repaired:
     """
     if not log.exists():
         raise AntiphonError(f"there is no log to repair: {log} is missing")
+    _take_up_wal(log)
     size = sum(path.stat().st_size for path in (log, _wal(log)) if path.exists())
     free = free_bytes(log.parent)
     if free < size:
@@ -217,8 +218,9 @@ def _rebuild(
             db.executemany("INSERT INTO subs (name, data) VALUES (?, ?)", known.subs)
         with FilePages(log) as pages:
             _copy_events(db, _events(pages, progress))
+        head = _find_lost(db, known)
         with db:
-            head = _settle(db, known)
+            _write_down(db, known, head)
         saved = value(db, "SELECT count(*) FROM events")
         lost = [(low, high) for low, high in rows(db, _RANGES)]
         db.execute("PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -250,8 +252,8 @@ def _copy_events(db: apsw.Connection, events: Iterator[Carved]) -> None:
             )
 
 
-def _settle(db: apsw.Connection, known: _Known) -> int:
-    """Find what is lost, mark it as gaps, and write down head and epochs; the known head."""
+def _find_lost(db: apsw.Connection, known: _Known) -> int:
+    """Fill the table of what is lost; the last seq that is known to have been given."""
     db.execute(_LOST)
     low = 0
     if known.trusts_index:
@@ -260,30 +262,26 @@ def _settle(db: apsw.Connection, known: _Known) -> int:
         db.executemany("INSERT INTO was (topic_id, seq) VALUES (?, ?)", known.index)
         db.execute(_STALE, (low,))
         db.execute(_LOST_BY_INDEX)
-    head = max(known.head, value(db, "SELECT max(seq) FROM events") or 0)
+    head: int = max(known.head, value(db, "SELECT max(seq) FROM events") or 0)
     db.execute(_LOST_RUNS, {"low": low, "head": head})
-    epochs = known.epochs if "epochs" in known.whole else []
-    if "topics" not in known.whole and value(db, "SELECT 1 FROM lost LIMIT 1"):
-        epochs = []  # a topic may be lost with all its events: only a reset tells its readers
-    goes_on = head if known.closed else head + ROOM
-    _mark(db, head, goes_on)
-    recorded = value(db, "SELECT max(ts) FROM events") or 0
-    for key, number in (
-        ("head", goes_on),
-        ("recorded", max(recorded, known.meta.get("recorded", 0))),
-    ):
-        db.execute("UPDATE meta SET value = ? WHERE key = ?", (number, key))
-    db.executemany(
-        "INSERT INTO epochs (epoch, first_seq) VALUES (?, ?)", [*epochs, (new_epoch(), head + 1)]
-    )
     return head
 
 
-def _mark(db: apsw.Connection, head: int, goes_on: int) -> None:
+def _write_down(db: apsw.Connection, known: _Known, head: int) -> None:
     """Tell readers of what is lost, and of what may have been after the last known seq."""
+    epochs = known.epochs if "epochs" in known.whole else []
+    if "topics" not in known.whole and value(db, "SELECT 1 FROM lost LIMIT 1"):
+        epochs = []  # a topic may be lost with all its events: only a reset tells its readers
+    epochs = [*epochs, (new_epoch(), head + 1)]
+    goes_on = head if known.closed else head + ROOM
+    recorded = max(known.meta.get("recorded", 0), value(db, "SELECT max(ts) FROM events") or 0)
     db.execute(_MARK)
     if goes_on > head:
         db.execute("UPDATE topics SET trimmed_upto = max(trimmed_upto, ?)", (goes_on,))
+    db.executemany(
+        "UPDATE meta SET value = ?2 WHERE key = ?1", [("head", goes_on), ("recorded", recorded)]
+    )
+    db.executemany("INSERT INTO epochs (epoch, first_seq) VALUES (?, ?)", epochs)
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -293,6 +291,7 @@ def _swap(log: Path, new: Path) -> Path:
     """Put *new* in the place of *log*, which keeps its content under another name."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     kept = log.with_name(f"{log.stem}.damaged-{stamp}{log.suffix}")
+    damage.note(log, f"{log}: its repair was broken off; run antiphon doctor --repair")
     with new.open("rb") as file:
         os.fsync(file.fileno())
     os.link(log, kept)
@@ -305,6 +304,13 @@ def _swap(log: Path, new: Path) -> Path:
     new.replace(log)
     sync_folder(log.parent)
     return kept
+
+
+def _take_up_wal(log: Path) -> None:
+    """Give *log* its WAL back, if a repair was killed after it had been put aside."""
+    for kept in log.parent.glob(f"{log.stem}.damaged-*{log.suffix}"):
+        if kept.samefile(log) and _wal(kept).exists() and not _wal(log).exists():
+            os.link(_wal(kept), _wal(log))
 
 
 def _wal(path: Path) -> Path:
