@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,14 +32,16 @@ from antiphon.stores.sqlite import damage
 from antiphon.stores.sqlite.carve import Carved, carve
 from antiphon.stores.sqlite.copying import Progress, free_bytes, sync_folder
 from antiphon.stores.sqlite.failures import DAMAGE, meanings
-from antiphon.stores.sqlite.pages import FilePages
-from antiphon.stores.sqlite.schema import connect, connect_readonly, rows, value
+from antiphon.stores.sqlite.pages import PAGE_BYTES, FilePages
+from antiphon.stores.sqlite.schema import SCHEMA, connect, connect_readonly, rows, value
 from antiphon.stores.sqlite.store import SqliteEventStore
 
 logger = logging.getLogger(__name__)
 
 ROOM = 1_000_000
 """Seqs left out where the last ones may have been lost."""
+MAGIC = b"SQLite format 3\0"
+HEADER_BYTES = 100
 BATCH = 1000
 PAGES_TOLD = 1000
 
@@ -143,7 +146,8 @@ def repair(log: Path, *, progress: Progress | None = None) -> Repaired:
     if not log.exists():
         raise AntiphonError(f"there is no log to repair: {log} is missing")
     _take_up_wal(log)
-    size = sum(path.stat().st_size for path in (log, _wal(log)) if path.exists())
+    # A new file, and for a while a copy of the damaged one.
+    size = 2 * sum(path.stat().st_size for path in (log, _wal(log)) if path.exists())
     free = free_bytes(log.parent)
     if free < size:
         raise StoreUnavailable(
@@ -165,12 +169,60 @@ def repair(log: Path, *, progress: Progress | None = None) -> Repaired:
 
 
 def _read_known(log: Path) -> _Known:
-    known = _Known()
+    """Read it from the file; where SQLite would read none of it, from a copy that it reads."""
+    header = _header(log)
+    if header is not None and _pages_of(header) * _page_bytes(header) <= log.stat().st_size:
+        return _read_tables(log)
+    copy = log.with_name(f"{log.stem}.copied{log.suffix}")
+    _remove(copy)
     try:
-        db = connect_readonly(log)
-    except apsw.Error as error:
-        logger.info("nothing but events can be read from %s: %s", log, error)
-        return known
+        for path, to in ((log, copy), (_wal(log), _wal(copy))):
+            if path.exists():
+                shutil.copyfile(path, to)
+        if header is None:
+            _give_first_page(copy)
+        else:
+            os.truncate(copy, _pages_of(header) * _page_bytes(header))
+        known = _read_tables(copy)
+    finally:
+        _remove(copy)
+    return known if known.meta.get("schema") == SCHEMA else _Known()
+
+
+def _header(log: Path) -> bytes | None:
+    """The first bytes of the file; None if they are not SQLite's."""
+    with log.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    return header if header.startswith(MAGIC) and len(header) == HEADER_BYTES else None
+
+
+def _page_bytes(header: bytes) -> int:
+    size = int.from_bytes(header[16:18], "big")
+    return 65536 if size == 1 else size
+
+
+def _pages_of(header: bytes) -> int:
+    return int.from_bytes(header[28:32], "big")
+
+
+def _give_first_page(copy: Path) -> None:
+    """Put a new log's first page there: but for its counts it is the same in all logs."""
+    fresh = copy.with_name(f"{copy.stem}.fresh{copy.suffix}")
+    _remove(fresh)
+    connect(fresh).close()
+    first = bytearray(fresh.read_bytes()[:PAGE_BYTES])
+    _remove(fresh)
+    pages = -(-copy.stat().st_size // PAGE_BYTES)
+    first[28:32] = pages.to_bytes(4, "big")
+    first[32:40] = bytes(8)  # no free pages: they are found only from the lost page
+    with copy.open("r+b") as file:
+        file.write(first)
+        file.truncate(pages * PAGE_BYTES)
+
+
+def _read_tables(log: Path) -> _Known:
+    known = _Known()
+    db = connect_readonly(log)
     try:
         known.meta = dict(_read(db, known, "meta", "SELECT key, value FROM meta"))
         known.epochs = _read(
