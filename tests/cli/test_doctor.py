@@ -21,7 +21,10 @@ from antiphon.cli.doctor import (
     check_port,
     check_python,
     check_sqlite,
+    repair_log,
 )
+from antiphon.errors import AntiphonError
+from antiphon.stores.sqlite import damage
 
 
 def test_python_is_compared_with_the_oldest_that_works() -> None:
@@ -110,12 +113,13 @@ def test_what_is_no_log_fails_with_advice(tmp_path: Path) -> None:
     assert (found.state, found.advice) == ("fail", REPAIR)
 
 
-def test_a_damaged_log_is_found_repaired_and_served_again(damaged: Shell) -> None:
+def test_a_damaged_log_is_found_repaired_and_served_again(
+    damaged: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each with what was saved, what was lost, and where the damaged file is."""
-    found = damaged("doctor", "--json")
-    assert found.returncode == 1
-    assert findings(found.stdout)["log"]["advice"] == REPAIR
-    repaired = findings(damaged.ok("doctor", "--repair", "--json"))
+    assert [found.advice for found in check_log(damaged.data)][-1] == REPAIR
+    assert repair_log(damaged.data, as_json=True) == 0
+    repaired = findings(capsys.readouterr().out)
     saved = int(repaired["saved"]["about"].partition(" ")[0])
     assert 200 < saved < 300
     assert Path(repaired["saved"]["about"].rpartition(" ")[2]).exists()
@@ -135,7 +139,13 @@ def test_a_log_that_a_server_holds_is_not_repaired(damaged: Shell) -> None:
     assert (damaged.data / "log.db").read_bytes() == before
 
 
-def test_there_is_nothing_to_repair_without_a_log(shell: Shell) -> None:
-    done = shell("doctor", "--repair")
-    assert done.returncode == 1
-    assert "log.db is missing" in done.stderr
+def test_there_is_nothing_to_repair_without_a_log(tmp_path: Path) -> None:
+    with pytest.raises(AntiphonError, match=r"log\.db is missing"):
+        repair_log(tmp_path)
+
+
+def test_a_noted_damage_that_is_no_more_is_told_and_forgotten(tmp_path: Path) -> None:
+    make(tmp_path / "log.db", content(20))
+    damage.note(tmp_path / "log.db", "it was bad")
+    assert "the note is gone" in check_log(tmp_path)[0].about
+    assert "note" not in check_log(tmp_path)[0].about
