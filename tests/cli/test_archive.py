@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Shell
 from tests.cli.test_events import publish
+from tests.stores.sqlite.damaged import content, make
 
 from antiphon.app import core
 from antiphon.cli.archive import (
@@ -131,6 +132,17 @@ def test_an_export_after_a_cursor_tells_what_is_missing(
         export(["ex.a"], data=log, after="0123456789ab.5")
     with pytest.raises(InvalidPattern):
         export(["**"], data=log)
+
+
+def test_what_is_no_event_is_left_out_of_an_export_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "log.db", content(3))  # rows of a store's own tests, without an id
+    assert export(data=tmp_path) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "2 is left out, it is no event" in said.err
+    assert "exported 0 events" in said.err
 
 
 def test_importing_twice_changes_nothing(live: Shell, other: Shell) -> None:

@@ -44,6 +44,8 @@ PATIENCE_S = 60.0
 AUTHID = "authid"
 """The header that tells who had published an imported event."""
 
+_decode_event = msgspec.json.Decoder(Event).decode
+
 
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the backup goes.")],
@@ -81,7 +83,7 @@ def export(
         str | None, typer.Option(metavar="CURSOR|SEQ", help="Only after this position.")
     ] = None,
     data: DataOption = None,
-) -> None:
+) -> int:
     """Write stored events as CloudEvents, one JSON object a line, oldest first.
 
     Ends at the event that was the newest when it began.
@@ -93,18 +95,24 @@ def export(
         raise AntiphonError(f"there is no log to export: {log} is missing")
     contents = look(log)
     query = _asked(contents, patterns or ["*"], after, since, until)
-    decode = msgspec.json.Decoder(Event).decode
     write = console.raw_lines()
-    count = 0
-    with progress("exporting") as tell:
+    count = failed = 0
+    with progress("exporting", quiet=sys.stdout.isatty()) as tell:
         for page in _pages(log, query):
             for row in page:
-                write(encode_cloudevent(decode(row.data)))
-            count += len(page)
+                try:
+                    line = encode_cloudevent(_decode_event(row.data))
+                except msgspec.DecodeError as error:
+                    console.complain(f"{row.seq} is left out, it is no event: {error}")
+                    failed += 1
+                else:
+                    write(line)
+                    count += 1
             if tell is not None:
                 tell(page[-1].seq - query.after, contents.head - query.after)
         sys.stdout.flush()
     console.complain(f"exported {count} events, up to {contents.head}")
+    return 1 if failed else 0
 
 
 def _asked(

@@ -11,9 +11,9 @@ Tell = Callable[[int, int], None]
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Tell | None]:
-    """Show how far *what* has come; gives None where nobody looks."""
-    if not sys.stderr.isatty():
+def progress(what: str, *, quiet: bool = False) -> Iterator[Tell | None]:
+    """Show how far *what* has come; gives None where nobody looks, or if it is to be *quiet*."""
+    if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

@@ -203,11 +203,12 @@ def power_rounds(folder: Path, rounds: int, *, seed: int = 1, cuts: int = 10) ->
             counts["shown"] += len(cut.ledger.shown)
             picks = [chance.randrange(1 << 30) for _ in range(CURSORS_TRIED)]
             left = life / f"after-{counts['cuts']}"
-            asyncio.run(cut.ledger.check(_restored(left, cut.image), picks))
+            asyncio.run(cut.ledger.check(restored(left, cut.image), picks))
     return {name: counts[name] for name in sorted(counts)}
 
 
-def _restored(folder: Path, image: Image) -> Path:
+def restored(folder: Path, image: Image) -> Path:
+    """Write the files of *image* into a new folder; the log's path there."""
     folder.mkdir()
     for name, content in image.items():
         (folder / name).write_bytes(content)

@@ -13,6 +13,7 @@ from tests.stores.sqlite.kills import POINTS, kill_rounds
 
 from antiphon.bus.store import Opened, Query
 from antiphon.stores import SqliteEventStore
+from antiphon.stores.sqlite.health import examine
 from antiphon.testing.store_contract import START_US, event, reading, stored
 
 APPENDER = Path(__file__).with_name("appender.py")
@@ -153,6 +154,31 @@ def test_a_wal_cut_short_loses_whole_batches_from_its_end(tmp_path: Path, cut: i
         left.append([event(opened.head + 1)], START_US)
     finally:
         left.close()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.9])
+def test_a_damaged_wal_loses_whole_batches_from_there_on(tmp_path: Path, share: float) -> None:
+    """Its checksums tell what can't be trusted; nothing after that is taken."""
+    path = tmp_path / "log.db"
+    store = SqliteEventStore(path)
+    store.open()
+    store.append([event(i, "a", "x" * 200) for i in range(1, 11)], START_US)
+    store.tend(idle=True)
+    for first in range(11, 101, 10):
+        store.append([event(i, "a", "x" * 200) for i in range(first, first + 10)], START_US)
+    copy = tmp_path / "copy.db"
+    left = _abandon(store, path, copy)
+    wal = copy.with_name("copy.db-wal")
+    content = bytearray(wal.read_bytes())
+    at = int(len(content) * share)
+    content[at : at + 10] = b"\xff" * 10
+    wal.write_bytes(content)
+    opened = left.open()
+    left.close()
+    assert opened.head % 10 == 0
+    assert 10 <= opened.head < 100
+    health = examine(copy)
+    assert (health.events, health.head, health.troubles) == (opened.head, opened.head, [])
 
 
 # --- the whole log, with publishers and readers ---------------------------------------------

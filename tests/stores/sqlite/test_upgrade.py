@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import random
 import shutil
 import signal
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
+from tests.stores.sqlite.power import KINDS, Image, power_disk, restored
 
 from antiphon.bus.store import Query
 from antiphon.errors import StartError
 from antiphon.stores import SqliteEventStore
 from antiphon.stores.sqlite import schema
 from antiphon.stores.sqlite.health import examine
-from antiphon.stores.sqlite.schema import SCHEMA, rows, value
+from antiphon.stores.sqlite.schema import SCHEMA, connect_readonly, rows, value
 from antiphon.testing.store_contract import START_US, event, reading, stored
 
 # As the first release made it.
@@ -160,6 +163,27 @@ def test_a_kill_amid_an_upgrade_leaves_the_old_log(path: Path) -> None:
     assert rows(db, "SELECT name FROM sqlite_schema WHERE name IN ('subs', 'by_key')") == []
     db.close()
     _check_same(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_power_cut_amid_an_upgrade_leaves_the_old_log_or_the_new_one(
+    path: Path, tmp_path: Path, kind: str
+) -> None:
+    """At every write and sync of it."""
+    images: list[Image] = []
+    chance = random.Random(kind)
+    with power_disk() as disk:
+        disk.on_change = lambda: images.append(disk.cut(kind, chance))
+        store = SqliteEventStore(path)
+        store.open()
+        store.close()
+    schemas = set()
+    for number, image in enumerate(images):
+        left = restored(tmp_path / str(number), image)
+        with closing(connect_readonly(left)) as db:
+            schemas.add(value(db, "SELECT value FROM meta WHERE key = 'schema'"))
+        _check_same(left)
+    assert schemas == {1, SCHEMA}
 
 
 def test_an_error_amid_an_upgrade_leaves_the_old_log(

@@ -9,6 +9,17 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from antiphon.bus.store import StoreCorrupt
+
+ADVICE = "look at it with: antiphon doctor"
+
+
+def met(log: Path, error: StoreCorrupt) -> StoreCorrupt:
+    """Note *error*; gives what to raise in its place, which says what to do."""
+    advised = StoreCorrupt(f"{error}; {ADVICE}")
+    note(log, str(advised))
+    return advised
+
 
 def note(log: Path, why: str) -> None:
     """Write down that *log* is damaged; the first note stays."""

@@ -255,8 +255,7 @@ class SqliteStoreReader:
         except apsw.ConnectionClosedError as error:
             raise StoreUnavailable(f"{self._path}: the reader is closed") from error
         except StoreCorrupt as error:
-            damage.note(self._path, str(error))
-            raise
+            raise damage.met(self._path, error) from error
 
 
 def _json(content: Any) -> str:

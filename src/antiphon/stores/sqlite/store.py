@@ -47,7 +47,6 @@ VACUUM_PAGES = 256
 """Pages given back to the file system in one step after a trim."""
 TRUNCATE_S = 5.0
 """Shortest time between two tries to empty the WAL."""
-LOOK = "look at it with: antiphon doctor"
 CHECKPOINT_WAIT_MS = 100
 """How long such a try waits for readers."""
 
@@ -132,7 +131,7 @@ class SqliteEventStore:
         refuse_network(self.path.parent)
         noted = damage.noted(self.path)
         if noted is not None:
-            raise StoreCorrupt(f"{noted}; {LOOK}")
+            raise StoreCorrupt(noted)
         try:
             with meanings(self.path):
                 self._connect()
@@ -142,7 +141,7 @@ class SqliteEventStore:
                 return self._begin()
         except StoreCorrupt as error:
             self._disconnect()
-            raise StoreCorrupt(f"{error}; {LOOK}") from error
+            raise StoreCorrupt(f"{error}; {damage.ADVICE}") from error
         except StoreUnavailable as error:
             self._disconnect()
             if isinstance(error.__cause__, (apsw.CantOpenError, apsw.ReadOnlyError)):
@@ -444,7 +443,7 @@ class SqliteEventStore:
                 yield
         except StoreCorrupt as error:
             if isinstance(error.__cause__, DAMAGE):
-                damage.note(self.path, str(error))
+                raise damage.met(self.path, error) from error
             raise
 
     @contextmanager
