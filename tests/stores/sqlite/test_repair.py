@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.bus.conftest import until
 from tests.stores.sqlite.damaged import DAMAGES, PAGE, content, make, overwrite
@@ -17,6 +19,7 @@ from antiphon.stores import SqliteEventStore
 from antiphon.stores.sqlite import damage
 from antiphon.stores.sqlite.health import examine
 from antiphon.stores.sqlite.repair import ROOM, Repaired, repair
+from antiphon.stores.sqlite.schema import SCHEMA
 from antiphon.testing.store_contract import START_US, event, reading, stored
 
 
@@ -245,6 +248,44 @@ def test_without_room_the_log_is_untouched(path: Path, monkeypatch: pytest.Monke
         repair(path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["log.db"]
+
+
+@pytest.mark.parametrize(("kind", "times"), [("middle", 1), ("header", 2)])
+def test_room_is_asked_for_a_copy_only_if_one_is_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, times: int
+) -> None:
+    make(path, content(100))
+    DAMAGES[kind](path)
+    size = path.stat().st_size
+    monkeypatch.setattr("antiphon.stores.sqlite.repair.free_bytes", lambda folder: times * size - 1)
+    with pytest.raises(StoreUnavailable, match=f"needs {times * size} bytes"):
+        repair(path)
+    monkeypatch.setattr("antiphon.stores.sqlite.repair.free_bytes", lambda folder: times * size)
+    assert repair(path).saved > 80
+
+
+def test_an_older_schema_is_repaired_into_this_one(path: Path) -> None:
+    """What its tables say is kept, with its header or without."""
+    for kind in ("middle", "header"):
+        store = SqliteEventStore(path)
+        epoch = store.open().epochs[0]
+        store.append(content(200), START_US)
+        store.close()
+        with closing(apsw.Connection(str(path))) as db:
+            db.execute(
+                "DROP TABLE by_key; DROP TABLE subs;"
+                "ALTER TABLE topics DROP COLUMN compacted_upto;"
+                "UPDATE meta SET value = 1 WHERE key = 'schema';"
+            ).fetchall()
+        DAMAGES[kind](path)
+        repair(path)
+        assert examine(path).troubles == []
+        assert examine(path).schema == SCHEMA
+        opened = store.open()
+        store.close()
+        assert opened.epochs[0] == epoch
+        assert opened.head == 200
+        path.unlink()
 
 
 def test_no_log_is_told(path: Path) -> None:

@@ -146,8 +146,9 @@ def repair(log: Path, *, progress: Progress | None = None) -> Repaired:
     if not log.exists():
         raise AntiphonError(f"there is no log to repair: {log} is missing")
     _take_up_wal(log)
-    # A new file, and for a while a copy of the damaged one.
-    size = 2 * sum(path.stat().st_size for path in (log, _wal(log)) if path.exists())
+    size = sum(path.stat().st_size for path in (log, _wal(log)) if path.exists())
+    if not _opens(log):
+        size *= 2  # for a while there is a copy, too
     free = free_bytes(log.parent)
     if free < size:
         raise StoreUnavailable(
@@ -170,9 +171,9 @@ def repair(log: Path, *, progress: Progress | None = None) -> Repaired:
 
 def _read_known(log: Path) -> _Known:
     """Read it from the file; where SQLite would read none of it, from a copy that it reads."""
-    header = _header(log)
-    if header is not None and _pages_of(header) * _page_bytes(header) <= log.stat().st_size:
+    if _opens(log):
         return _read_tables(log)
+    header = _header(log)
     copy = log.with_name(f"{log.stem}.copied{log.suffix}")
     _remove(copy)
     try:
@@ -182,11 +183,17 @@ def _read_known(log: Path) -> _Known:
         if header is None:
             _give_first_page(copy)
         else:
-            os.truncate(copy, _pages_of(header) * _page_bytes(header))
+            os.truncate(copy, _whole_bytes(header))
         known = _read_tables(copy)
     finally:
         _remove(copy)
-    return known if known.meta.get("schema") == SCHEMA else _Known()
+    return known if 1 <= known.meta.get("schema", 0) <= SCHEMA else _Known()
+
+
+def _opens(log: Path) -> bool:
+    """Whether the file has its header, and is as long as that says."""
+    header = _header(log)
+    return header is not None and _whole_bytes(header) <= log.stat().st_size
 
 
 def _header(log: Path) -> bytes | None:
@@ -196,13 +203,10 @@ def _header(log: Path) -> bytes | None:
     return header if header.startswith(MAGIC) and len(header) == HEADER_BYTES else None
 
 
-def _page_bytes(header: bytes) -> int:
+def _whole_bytes(header: bytes) -> int:
+    """How long the file is to be."""
     size = int.from_bytes(header[16:18], "big")
-    return 65536 if size == 1 else size
-
-
-def _pages_of(header: bytes) -> int:
-    return int.from_bytes(header[28:32], "big")
+    return int.from_bytes(header[28:32], "big") * (65536 if size == 1 else size)
 
 
 def _give_first_page(copy: Path) -> None:
@@ -264,10 +268,11 @@ def _rebuild(
         db.execute("PRAGMA synchronous = OFF").fetchall()  # nobody has it before it is synced
         with db:
             db.executemany(
-                "INSERT INTO topics (topic_id, name, last_seq, trimmed_upto) VALUES (?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO topics (topic_id, name, last_seq, trimmed_upto)"
+                " VALUES (?, ?, ?, ?)",
                 [(i, name, last, trimmed) for i, name, _, last, trimmed in known.topics],
             )
-            db.executemany("INSERT INTO subs (name, data) VALUES (?, ?)", known.subs)
+            db.executemany("INSERT OR IGNORE INTO subs (name, data) VALUES (?, ?)", known.subs)
         with FilePages(log) as pages:
             _copy_events(db, _events(pages, progress))
         head = _find_lost(db, known)
@@ -311,7 +316,7 @@ def _find_lost(db: apsw.Connection, known: _Known) -> int:
     if known.trusts_index:
         low = known.meta["indexed"]
         db.execute("CREATE TEMP TABLE was (seq INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL)")
-        db.executemany("INSERT INTO was (topic_id, seq) VALUES (?, ?)", known.index)
+        db.executemany("INSERT OR IGNORE INTO was (topic_id, seq) VALUES (?, ?)", known.index)
         db.execute(_STALE, (low,))
         db.execute(_LOST_BY_INDEX)
     head: int = max(known.head, value(db, "SELECT max(seq) FROM events") or 0)
@@ -333,7 +338,7 @@ def _write_down(db: apsw.Connection, known: _Known, head: int) -> None:
     db.executemany(
         "UPDATE meta SET value = ?2 WHERE key = ?1", [("head", goes_on), ("recorded", recorded)]
     )
-    db.executemany("INSERT INTO epochs (epoch, first_seq) VALUES (?, ?)", epochs)
+    db.executemany("INSERT OR IGNORE INTO epochs (epoch, first_seq) VALUES (?, ?)", epochs)
 
 
 # --- files ----------------------------------------------------------------------------------
