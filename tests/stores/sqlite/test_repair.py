@@ -239,6 +239,14 @@ async def test_damage_met_by_a_reader_refuses_writes_and_reading_goes_on(path: P
         await running.bus.publish_event("load.t1", 1)
 
 
+async def test_a_log_that_cannot_be_opened_says_what_to_do(path: Path) -> None:
+    make(path, content(300))
+    DAMAGES["end"](path)
+    with pytest.raises(StartError, match=r"^cannot open the log .*log\.db: .*malformed.* doctor$"):
+        async with core(SqliteEventStore(path)):
+            pass
+
+
 def test_without_room_the_log_is_untouched(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(path, content(100))
     overwrite(path, 0.4, 0.45)

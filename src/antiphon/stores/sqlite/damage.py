@@ -31,8 +31,8 @@ def noted(log: Path) -> str | None:
     """What was written down; None if nothing."""
     try:
         return _place(log).read_text("utf-8", "replace").strip()
-    except FileNotFoundError:
-        return None
+    except OSError:
+        return None  # or it can't be read: then SQLite will say what is wrong with the folder
 
 
 def forget(log: Path) -> bool:
