@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prove import crashes, kills, machines, paused, seeds, workspace
+from benchmarks.prove import crashes, kills, losses, machines, paused, seeds, workspace
 
 REPORT = Path("docs/proof.md")
 
@@ -28,6 +28,14 @@ PROOFS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "kills": (
         "`kill -9` of the server under full load, 20 times, with a tail and a page open",
         lambda: kills.run(20),
+    ),
+    "crashes": (
+        "`kill -9` of a process that writes to its log, at chosen and at random points, 200 times",
+        losses.run_crashes,
+    ),
+    "power": (
+        "100 power cuts: all, some or the tail of what was not synced is gone",
+        losses.run_power,
     ),
     "actors": ("Store, bus, a subscriber actor and sockets killed under load", crashes.run_actors),
     "paused": (

@@ -8,14 +8,23 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
+from tests.cli.conftest import Shell
+from tests.stores.sqlite.damaged import content, make, overwrite
+
 from antiphon.cli.doctor import (
+    REPAIR,
     check_disk,
     check_folder,
     check_lock,
+    check_log,
     check_port,
     check_python,
     check_sqlite,
+    repair_log,
 )
+from antiphon.errors import AntiphonError
+from antiphon.stores.sqlite import damage
 
 
 def test_python_is_compared_with_the_oldest_that_works() -> None:
@@ -71,3 +80,72 @@ def test_what_a_killed_server_left_behind_is_no_fault(tmp_path: Path) -> None:
     facts = {"url": "http://127.0.0.1:1", "pid": 1, "token_file": "x"}
     (tmp_path / "server.json").write_text(json.dumps(facts))
     assert check_port("127.0.0.1", 0, tmp_path).state == "ok"
+
+
+# --- the log --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Shell:
+    """A data folder whose log has lost some pages."""
+    shell = Shell(tmp_path)
+    shell.data.mkdir(mode=0o700)
+    make(shell.data / "log.db", content(300))
+    overwrite(shell.data / "log.db", 0.4, 0.5)
+    return shell
+
+
+def findings(text: str) -> dict[str, dict[str, str]]:
+    return {found["name"]: found for found in map(json.loads, text.splitlines())}
+
+
+def test_no_log_yet_is_fine_and_a_whole_one_is_counted(tmp_path: Path) -> None:
+    assert [found.state for found in check_log(tmp_path)] == ["ok"]
+    make(tmp_path / "log.db", content(20))
+    (found,) = check_log(tmp_path)
+    assert found.state == "ok"
+    assert "20 events, head 20" in found.about
+
+
+def test_what_is_no_log_fails_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "log.db").write_bytes(b"not a database, but long enough to be read\n" * 100)
+    (found,) = check_log(tmp_path)
+    assert (found.state, found.advice) == ("fail", REPAIR)
+
+
+def test_a_damaged_log_is_found_repaired_and_served_again(
+    damaged: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with what was saved, what was lost, and where the damaged file is."""
+    assert [found.advice for found in check_log(damaged.data)][-1] == REPAIR
+    assert repair_log(damaged.data, as_json=True) == 0
+    repaired = findings(capsys.readouterr().out)
+    saved = int(repaired["saved"]["about"].partition(" ")[0])
+    assert 200 < saved < 300
+    assert Path(repaired["saved"]["about"].rpartition(" ")[2]).exists()
+    assert f"{300 - saved} seqs at most" in repaired["lost"]["about"]
+    assert repaired["log"]["state"] == "ok"
+    assert "all in order" in damaged.ok("doctor", "--repair"), "nothing is left to do"
+    assert len(list(damaged.data.glob("log.damaged-*.db"))) == 1
+
+
+def test_a_log_that_a_server_holds_is_not_repaired(damaged: Shell) -> None:
+    before = (damaged.data / "log.db").read_bytes()
+    with (damaged.data / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = damaged("doctor", "--repair")
+    assert done.returncode == 1
+    assert "in use" in done.stderr
+    assert (damaged.data / "log.db").read_bytes() == before
+
+
+def test_there_is_nothing_to_repair_without_a_log(tmp_path: Path) -> None:
+    with pytest.raises(AntiphonError, match=r"log\.db is missing"):
+        repair_log(tmp_path)
+
+
+def test_a_noted_damage_that_is_no_more_is_told_and_forgotten(tmp_path: Path) -> None:
+    make(tmp_path / "log.db", content(20))
+    damage.note(tmp_path / "log.db", "it was bad")
+    assert "the note is gone" in check_log(tmp_path)[0].about
+    assert "note" not in check_log(tmp_path)[0].about

@@ -125,7 +125,7 @@ def test_config_tells_value_unit_and_source(shell: Shell) -> None:
 
 
 def test_doctor_looks_at_everything_and_finds_nothing_wrong(shell: Shell) -> None:
-    names = ["python", "sqlite", "data", "lock", "disk", "port"]
+    names = ["python", "sqlite", "data", "lock", "log", "disk", "port"]
     lines = shell("doctor").stdout.splitlines()
     assert [line.split()[1] for line in lines] == names
     shell.serve()

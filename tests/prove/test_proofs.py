@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from benchmarks.prove import crashes, kills, paused, seeds, workspace
+from benchmarks.prove import crashes, kills, losses, paused, seeds, workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -44,3 +44,8 @@ def test_the_runtimes_tests_pass_under_other_interleavings() -> None:
 def test_paused_subscribers_catch_up_while_more_comes() -> None:
     result = paused.run(40, 3.0, 4000)
     assert result["held"], result
+
+
+def test_a_log_survives_kills_at_any_point_and_power_cuts() -> None:
+    for result in (losses.run_crashes(20), losses.run_power(10)):
+        assert result["held"], result

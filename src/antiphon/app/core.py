@@ -11,6 +11,7 @@ from typing import Any
 from antiphon.actors import ActorSystem, Child, Observer, Supervisor
 from antiphon.app.folder import DataFolder
 from antiphon.bus import BUS, STORE, Bus, EventBusActor, EventStore, EventStoreActor, Log, Table
+from antiphon.bus.store import StoreCorrupt
 from antiphon.errors import SpawnFailed, StartError
 from antiphon.stores import MemoryEventStore, SqliteEventStore
 
@@ -66,8 +67,10 @@ async def core(
 def start_error(error: BaseException, tried: str) -> StartError:
     """The one line for the person who tried, from whatever lies at the bottom of *error*."""
     cause = error
-    while not isinstance(cause, StartError) and cause.__cause__ is not None:
+    while not isinstance(cause, (StartError, StoreCorrupt)) and cause.__cause__ is not None:
         cause = cause.__cause__
+    if isinstance(cause, StoreCorrupt):
+        return StartError(f"cannot open the log {cause}")
     return cause if isinstance(cause, StartError) else StartError(f"cannot {tried}: {cause}")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from antiphon.bus.access import Access
@@ -21,7 +21,7 @@ from antiphon.bus.pages import Pages
 from antiphon.bus.position import resolve
 from antiphon.bus.ring import Ring
 from antiphon.bus.settle import Settled
-from antiphon.bus.store import Epoch, EventStore, StoreStatus, TopicState
+from antiphon.bus.store import Epoch, EventStore, Row, StoreStatus, TopicState
 from antiphon.bus.subscription import SLICE_EVENTS, Subscription
 from antiphon.bus.writer import Writer
 from antiphon.errors import Overloaded, StorageUnavailable
@@ -171,6 +171,22 @@ class Log:
         self.waiting += 1
         self.waiting_bytes += len(pending.body)
         self.writer.put(pending)
+
+    async def take(self, rows: Sequence[Row], recorded_us: int) -> int:
+        """Store rows whose seqs were given elsewhere, and hand them on; the new head.
+
+        For a log that follows another one. Seqs ascend from the head on, and may have gaps.
+        Such a log's own publishers must not be asked at the same time.
+
+        Args:
+            recorded_us: When they were recorded, microseconds since 1970.
+
+        Raises:
+            ValueError: A seq doesn't come after the one before, or after the head.
+            StoreUnavailable: The disk refused. Go on from ``head``, which tells if they
+                were stored after all.
+        """
+        return await self._in_writer(lambda: self.writer.take(rows, recorded_us))
 
     def _announce(self, settled: Settled) -> None:
         """One tick: the ring, then the subscribers; then the publishers, in their turn.

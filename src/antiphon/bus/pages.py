@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from antiphon.bus.batch import Audience, Batch
-from antiphon.bus.store import Query, Stored, StoreReader
+from antiphon.bus.store import Query, StoreCorrupt, Stored, StoreReader
 
 if TYPE_CHECKING:
     from antiphon.bus.log import Log
@@ -161,6 +161,8 @@ class Pages:
                 came(future.result())
                 return
             self.failures += 1
+            if isinstance(error, StoreCorrupt):
+                self._log.writer.damaged(str(error))
             logger.warning("reading the log failed: %s; trying again", error)
             loop.call_later(RETRY_S, came, None)
 

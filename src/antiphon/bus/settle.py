@@ -51,10 +51,11 @@ class Settled:
 
     def batch(self, shelf: Shelf) -> Batch:
         """What the ring gets."""
+        dense = len(self.rows) == self.upto - self.after
         return Batch(
             after=self.after,
             upto=self.upto,
-            seqs=range(self.after + 1, self.upto + 1),
+            seqs=range(self.after + 1, self.upto + 1) if dense else [row.seq for row in self.rows],
             topics=[row.topic for row in self.rows],
             data=[row.data for row in self.rows],
             shelf=shelf,
@@ -100,6 +101,26 @@ def settle(
             size[1] += len(data)
             size[3] = seq
     settled.upto = seq
+    return settled
+
+
+def outside(rows: Sequence[Row], head: int) -> Settled:
+    """Rows that got their seqs elsewhere, after *head*; gaps between them are legal.
+
+    Raises:
+        ValueError: There are none, or a seq doesn't come after the one before.
+    """
+    if not rows:
+        raise ValueError("no rows to take")
+    settled = Settled(head, head, rows=list(rows))
+    for row in rows:
+        if row.seq <= settled.upto:
+            raise ValueError(f"seq {row.seq} does not come after {settled.upto}")
+        settled.upto = row.seq
+        size = settled.sizes.setdefault(row.topic, [0, 0, row.seq, row.seq])
+        size[0] += 1
+        size[1] += len(row.data)
+        size[3] = row.seq
     return settled
 
 

@@ -12,15 +12,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from antiphon.bus.intake import Pending
-from antiphon.bus.settle import Settled, settle, unavailable
+from antiphon.bus.settle import Settled, outside, settle, unavailable
 from antiphon.bus.store import (
     EventStore,
     GivenIdTaken,
     Opened,
+    Row,
     StoreCorrupt,
     Stored,
     StoreStatus,
@@ -106,6 +107,32 @@ class Writer:
         self._jobs.append(work)
         self._wake.set()
 
+    def damaged(self, why: str) -> None:
+        """Write nothing more: the file is damaged, whoever met it. From any thread."""
+        self._set_state("corrupt", why)
+
+    def take(self, rows: Sequence[Row], recorded_us: int) -> int:
+        """Store rows that got their seqs elsewhere, and announce them; the new head.
+
+        In the writer's thread, as a ``job``.
+
+        Raises:
+            ValueError: Their seqs don't ascend from the head on.
+            StoreUnavailable, StoreCorrupt: As by the store; if the outcome is unknown, the
+                head tells.
+        """
+        taken = outside(rows, self.head)
+        try:
+            self.store.append(rows, recorded_us)
+        except StoreUnavailable as error:
+            if error.unknown:
+                self.store.reopen()
+                self.head = self.store.head()
+            raise
+        self._recorded_us = max(self._recorded_us, recorded_us)
+        self._committed(taken)
+        return self.head
+
     def park(self) -> None:
         """Hold still after the batch in hand."""
         self._resume.clear()
@@ -182,10 +209,11 @@ class Writer:
         except StoreUnavailable as error:
             logger.warning("upkeep of the log was put off: %s", error)
         except StoreCorrupt as error:
-            self._set_state("corrupt", str(error))
+            self.damaged(str(error))
 
     def _hold(self) -> None:
-        self._set_state("parked", None)
+        if self.status.state != "corrupt":
+            self._set_state("parked", None)
         self._parked.set()
         self._resume.wait()
         self._resume.clear()
@@ -194,9 +222,16 @@ class Writer:
 
     def _take_up(self) -> None:
         """Start again after a park. The head on disk says what became of a batch in hand."""
-        self.store.reopen()
-        self._set_state("ok", None)
         batch, tried = self._in_hand, self._tried
+        try:
+            self.store.reopen()
+        except StoreCorrupt as error:
+            self.damaged(str(error))
+        if self.status.state != "corrupt":
+            self._set_state("ok", None)
+        elif batch:
+            self._give_up(batch, self.status.message or "the log is damaged")
+            return
         if batch and tried is not None and tried.rows and self.store.head() >= tried.upto:
             self._committed(tried)
         elif batch:
@@ -220,6 +255,13 @@ class Writer:
         if self.status.state == "corrupt":
             self._give_up(batch, self.status.message or "the log is damaged")
             return
+        try:
+            self._try_to_store(batch)
+        except StoreCorrupt as error:
+            self.damaged(str(error))
+            self._give_up(batch, str(error))
+
+    def _try_to_store(self, batch: list[Pending]) -> None:
         self._recorded_us = max(self._recorded_us, time.time_ns() // 1000)
         existing: Mapping[tuple[str, str], Stored] = {}
         while True:
@@ -238,10 +280,6 @@ class Writer:
                     return
                 if self._outcome(settled.upto):
                     break
-            except StoreCorrupt as error:
-                self._set_state("corrupt", str(error))
-                self._give_up(batch, str(error))
-                return
         self._committed(settled)
 
     def _committed(self, settled: Settled) -> None:
@@ -283,6 +321,9 @@ class Writer:
                 self.store.append((), self._recorded_us)
             except StoreUnavailable as again:
                 error = again
+            except StoreCorrupt as worse:
+                self.damaged(str(worse))
+                return
             else:
                 self._set_state("ok", None)
                 return

@@ -1,6 +1,6 @@
 """``doctor``: looks at what the server needs, one line each, with advice.
 
-Looks only; changes nothing. Each check is a function of its own, which gives a
+Looks only, unless told to repair. Each check is a function of its own, which gives a
 ``Finding``.
 """
 
@@ -12,16 +12,18 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
+import typer
 
 from antiphon.cli import console
 from antiphon.cli.find import read_server_file
 from antiphon.cli.options import DataOption, JsonOption
+from antiphon.cli.progress import progress
 from antiphon.client.endpoint import Endpoint, NoServer
 from antiphon.client.http import HttpClient
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, StartError
 from antiphon.places import LOCK_FILE, LOG_FILE
 
 NEEDED_PYTHON = (3, 11)
@@ -29,6 +31,8 @@ NEEDED_PYTHON = (3, 11)
 SAFE_SQLITE = (3, 51, 3)
 LOW_BYTES = 1024**3
 LEAST_BYTES = 64 * 1024**2
+SHOWN_RANGES = 20
+REPAIR = "stop the server and run: antiphon doctor --repair"
 
 
 class Finding(NamedTuple):
@@ -44,27 +48,43 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def doctor(as_json: JsonOption = False, data: DataOption = None) -> int:
-    """Look at Python, SQLite, the data folder, its lock, the disk and the port."""
+def doctor(
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Save what can be read of a damaged log; the server must be stopped."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> int:
+    """Look at Python, SQLite, the data folder, its lock, the log, the disk and the port."""
     from antiphon.settings import load
 
     settings = load({"data": data}).settings
     folder = settings.data
+    if repair:
+        return repair_log(folder, as_json=as_json)
     findings = [
         check_python(sys.version_info[:3]),
         check_sqlite(),
         check_folder(folder),
         check_lock(folder),
+        *check_log(folder),
         check_disk(folder),
         check_port(settings.host, settings.port, folder),
     ]
     for found in findings:
-        if as_json:
-            console.say(msgspec.json.encode(found._asdict()).decode())
-        else:
-            advice = f"; {found.advice}" if found.advice else ""
-            console.say(console.clean(f"{found.state:<5} {found.name:<12} {found.about}{advice}"))
+        _show(found, as_json=as_json)
     return 1 if any(found.state == "fail" for found in findings) else 0
+
+
+def _show(found: Finding, *, as_json: bool) -> None:
+    if as_json:
+        console.say(msgspec.json.encode(found._asdict()).decode())
+        return
+    advice = f"; {found.advice}" if found.advice else ""
+    console.say(console.clean(f"{found.state:<5} {found.name:<12} {found.about}{advice}"))
 
 
 def check_python(version: tuple[int, ...]) -> Finding:
@@ -131,6 +151,79 @@ def check_lock(folder: Path) -> Finding:
         why = (error.strerror or str(error)).lower()
         return Finding("lock", "fail", f"{path}: {why}", "change its owner")
     return Finding("lock", "ok", "free")
+
+
+def check_log(folder: Path) -> list[Finding]:
+    """Whether the log is whole; beside a running server too."""
+    from antiphon.bus.store import StoreCorrupt, StoreUnavailable
+    from antiphon.stores.sqlite import damage
+    from antiphon.stores.sqlite.health import examine
+    from antiphon.stores.sqlite.schema import SCHEMA
+
+    log = folder / LOG_FILE
+    if not log.exists():
+        return [Finding("log", "ok", "none yet, made at the first start")]
+    try:
+        with progress("looking at the log") as tell:
+            health = examine(log, progress=tell)
+    except StoreCorrupt as error:
+        return [Finding("log", "fail", str(error), REPAIR)]
+    except StoreUnavailable as error:
+        return [Finding("log", "fail", str(error), "is the disk all right?")]
+    except StartError as error:
+        return [Finding("log", "fail", str(error), "use the program that wrote it")]
+    if health.troubles:
+        *most, last = [Finding("log", "fail", trouble) for trouble in health.troubles]
+        return [*most, last._replace(advice=REPAIR)]
+    about = f"{health.events} events, head {health.head}, all in order"
+    if damage.forget(log):
+        about += "; damage had been noted, and the note is gone"
+    if health.schema < SCHEMA:
+        advice = f"the next start upgrades it to {SCHEMA}, and keeps a copy of it"
+        return [Finding("log", "warn", f"{about}, schema {health.schema}", advice)]
+    return [Finding("log", "ok", about)]
+
+
+def repair_log(folder: Path, *, as_json: bool = False) -> int:
+    """Make a damaged log whole again, as far as its events can be read; 0 if it is whole now.
+
+    Raises:
+        StartError: A server holds the folder.
+        StoreUnavailable: There is no room for a new file.
+    """
+    from antiphon.app.folder import DataFolder
+    from antiphon.stores.sqlite.repair import repair
+
+    log = folder / LOG_FILE
+    if not log.exists():
+        raise AntiphonError(f"there is no log to repair: {log} is missing")
+    held = DataFolder(folder)
+    held.acquire()
+    try:
+        before = check_log(folder)
+        if all(found.advice != REPAIR for found in before):
+            for found in before:
+                _show(found, as_json=as_json)
+            return 1 if any(found.state == "fail" for found in before) else 0
+        with progress("reading the damaged log") as tell:
+            done = repair(log, progress=tell)
+        saved = Finding(
+            "saved", "ok", f"{done.saved} events; the damaged log is kept as {done.kept}"
+        )
+        for found in (saved, _lost(done.lost), *check_log(folder)):
+            _show(found, as_json=as_json)
+    finally:
+        held.release()
+    return 0
+
+
+def _lost(ranges: list[tuple[int, int]]) -> Finding:
+    if not ranges:
+        return Finding("lost", "ok", "nothing that is known of")
+    count = sum(last - first + 1 for first, last in ranges)
+    shown = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in ranges[:SHOWN_RANGES])
+    more = f" and {len(ranges) - SHOWN_RANGES} more ranges" if len(ranges) > SHOWN_RANGES else ""
+    return Finding("lost", "warn", f"{count} seqs at most: {shown}{more}", "a backup may have them")
 
 
 def check_disk(folder: Path) -> Finding:

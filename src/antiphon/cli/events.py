@@ -170,8 +170,8 @@ def query(
 ) -> None:
     """Print stored events: the newest --limit, oldest first."""
     wanted = {
-        "since": _moment("--since", since),
-        "until": _moment("--until", until),
+        "since": moment_of("--since", since),
+        "until": moment_of("--until", until),
         "type": type,
         "source": source,
         "correlation_id": correlation_id,
@@ -183,7 +183,8 @@ def query(
         write(event)
 
 
-def _moment(option: str, text: str | None) -> str | None:
+def moment_of(option: str, text: str | None) -> str | None:
+    """Read an option's moment; see ``times.moment``."""
     try:
         return None if text is None else moment(text, datetime.now().astimezone())
     except ValueError as error:

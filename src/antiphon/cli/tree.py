@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from antiphon.cli import events, server, watching, workers
+from antiphon.cli import archive, events, server, watching, workers
 from antiphon.cli.actors import actors_app
 from antiphon.cli.benching import bench_app
 from antiphon.cli.doctor import doctor
@@ -49,6 +49,8 @@ app.command(rich_help_panel=EVENTS)(events.tail)
 app.command(rich_help_panel=EVENTS)(events.query)
 app.command(rich_help_panel=EVENTS)(events.topics)
 app.command(rich_help_panel=EVENTS)(watching.watch)
+app.command(rich_help_panel=EVENTS)(archive.export)
+app.command("import", rich_help_panel=EVENTS)(archive.import_)
 app.command(
     rich_help_panel=WORKERS,
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
@@ -61,4 +63,5 @@ app.command(rich_help_panel=SERVER)(server.status)
 app.command(rich_help_panel=SERVER)(server.shutdown)
 app.command(rich_help_panel=SERVER)(server.config)
 app.command(rich_help_panel=SERVER)(doctor)
+app.command(rich_help_panel=SERVER)(archive.backup)
 app.add_typer(bench_app, name="bench", rich_help_panel=SERVER)

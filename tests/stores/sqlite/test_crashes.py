@@ -9,9 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.stores.sqlite.kills import POINTS, kill_rounds
 
 from antiphon.bus.store import Opened, Query
 from antiphon.stores import SqliteEventStore
+from antiphon.stores.sqlite.health import examine
 from antiphon.testing.store_contract import START_US, event, reading, stored
 
 APPENDER = Path(__file__).with_name("appender.py")
@@ -116,6 +118,20 @@ def test_deferred_work_is_completed_by_the_next_open(tmp_path: Path) -> None:
         left.close()
 
 
+def test_a_trimmed_log_keeps_its_head_through_a_kill(tmp_path: Path) -> None:
+    """Also when its newest events were the ones that went, and nothing was closed in order."""
+    path = tmp_path / "log.db"
+    store = SqliteEventStore(path)
+    store.open()
+    store.append([event(i) for i in range(1, 31)], START_US)
+    store.trim("a", 30)
+    left = _abandon(store, path, tmp_path / "copy.db")
+    opened = left.open()
+    left.close()
+    assert opened.head == 30
+    assert opened.epochs[-1].first_seq == 31
+
+
 @pytest.mark.parametrize("cut", [1, 24, 1000, 4096 + 24, 9000])
 def test_a_wal_cut_short_loses_whole_batches_from_its_end(tmp_path: Path, cut: int) -> None:
     """What is left is a state that once was; never half a batch."""
@@ -138,3 +154,45 @@ def test_a_wal_cut_short_loses_whole_batches_from_its_end(tmp_path: Path, cut: i
         left.append([event(opened.head + 1)], START_US)
     finally:
         left.close()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.9])
+def test_a_damaged_wal_loses_whole_batches_from_there_on(tmp_path: Path, share: float) -> None:
+    """Its checksums tell what can't be trusted; nothing after that is taken."""
+    path = tmp_path / "log.db"
+    store = SqliteEventStore(path)
+    store.open()
+    store.append([event(i, "a", "x" * 200) for i in range(1, 11)], START_US)
+    store.tend(idle=True)
+    for first in range(11, 101, 10):
+        store.append([event(i, "a", "x" * 200) for i in range(first, first + 10)], START_US)
+    copy = tmp_path / "copy.db"
+    left = _abandon(store, path, copy)
+    wal = copy.with_name("copy.db-wal")
+    content = bytearray(wal.read_bytes())
+    at = int(len(content) * share)
+    content[at : at + 10] = b"\xff" * 10
+    wal.write_bytes(content)
+    opened = left.open()
+    left.close()
+    assert opened.head % 10 == 0
+    assert 10 <= opened.head < 100
+    health = examine(copy)
+    assert (health.events, health.head, health.troubles) == (opened.head, opened.head, [])
+
+
+# --- the whole log, with publishers and readers ---------------------------------------------
+
+
+def test_a_log_killed_at_a_chosen_point_says_what_it_said(tmp_path: Path) -> None:
+    """Acknowledged and shown events are there once, no seq is given twice, cursors go on."""
+    counts = kill_rounds(tmp_path / "log.db", 3)
+    assert counts["acknowledged"] > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_many_kills_at_chosen_points(tmp_path: Path) -> None:
+    counts = kill_rounds(tmp_path / "log.db", 20, seed=2)
+    assert {f"killed_{name.replace('-', '_')}" for name in POINTS} <= counts.keys()
+    assert counts["unanswered_but_stored"] > 0, "no kill came between commit and reply"

@@ -152,6 +152,47 @@ def test_the_local_file_system_is_known(tmp_path: Path) -> None:
     assert kind not in places.NETWORK
 
 
+def test_a_log_that_was_removed_is_not_written_on(store: SqliteEventStore, path: Path) -> None:
+    """What goes to a file without a name would be acknowledged and lost."""
+    store.open()
+    store.append([event(1)], START_US)
+    path.rename(path.with_name("elsewhere.db"))
+    with pytest.raises(StoreCorrupt, match="removed or replaced"):
+        store.tend(idle=True)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_log_that_was_removed_is_not_begun_anew(
+    store: SqliteEventStore, path: Path, replaced: bool
+) -> None:
+    """A new file in its place would give seqs again that were given."""
+    store.open()
+    store.append([event(1)], START_US)
+    path.rename(path.with_name("elsewhere.db"))
+    if replaced:
+        path.write_bytes(b"")
+    with pytest.raises(StoreCorrupt, match="removed or replaced"):
+        store.reopen()
+    assert path.exists() == replaced
+
+
+def test_a_full_disk_at_the_start_is_told_and_is_no_crash(small_disk: SmallDisk) -> None:
+    if not small_disk.mounted:
+        pytest.skip("needs a disk of its own")
+    ballast = small_disk.folder / "ballast"
+    with suppress(OSError), ballast.open("wb") as file:
+        while True:
+            file.write(b"x" * 4096)
+            file.flush()
+    store = SqliteEventStore(small_disk.folder / "log.db")
+    with pytest.raises((StoreUnavailable, StartError), match=r"log\.db.*(full|disk)") as caught:
+        store.open()
+    assert "\n" not in str(caught.value)
+    ballast.unlink()
+    assert store.open().head == 0
+    store.close()
+
+
 # --- disks --------------------------------------------------------------------------------
 
 

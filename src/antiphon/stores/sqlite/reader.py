@@ -18,7 +18,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from antiphon.bus.store import Query, Stored, StoreUnavailable
+from antiphon.bus.store import Query, StoreCorrupt, Stored, StoreUnavailable
+from antiphon.stores.sqlite import damage
 from antiphon.stores.sqlite.failures import meanings
 from antiphon.stores.sqlite.schema import connect_readonly, rows, value
 
@@ -248,11 +249,13 @@ class SqliteStoreReader:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with meanings(self._path):
-            try:
+        try:
+            with meanings(self._path):
                 yield
-            except apsw.ConnectionClosedError as error:
-                raise StoreUnavailable(f"{self._path}: the reader is closed") from error
+        except apsw.ConnectionClosedError as error:
+            raise StoreUnavailable(f"{self._path}: the reader is closed") from error
+        except StoreCorrupt as error:
+            raise damage.met(self._path, error) from error
 
 
 def _json(content: Any) -> str:

@@ -15,6 +15,7 @@ highest seq (a trim) writes ``meta.head`` in its own. The same goes for ``record
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ import apsw
 
 from antiphon.bus.store import StoreCorrupt
 from antiphon.errors import StartError
+from antiphon.stores.sqlite.copying import copy_file, free_bytes, size_of
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = 2
 APPLICATION_ID = 0x416E7470
@@ -100,17 +104,18 @@ def connect(path: Path) -> apsw.Connection:
     db = apsw.Connection(str(path))
     try:
         db.set_busy_timeout(BUSY_MS)
-        if is_empty(db):
+        found = 0 if is_empty(db) else check_format(db, path)
+        if not found:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        else:
-            found = check_format(db, path)
-            if found < SCHEMA:
-                migrate(db, path, found)
         set_up(db, path)
-        if is_empty(db):
+        if not found:
             with db:
                 db.execute(TABLES)
+        elif found < SCHEMA:
+            keep_copy(db, path, found)
+            migrate(db, found)
     except BaseException:
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # what is refused stays as it is
         db.close()
         raise
     return db
@@ -162,7 +167,27 @@ def check_format(db: apsw.Connection, path: Path) -> int:
     return version
 
 
-def migrate(db: apsw.Connection, path: Path, found: int) -> None:
+def keep_copy(db: apsw.Connection, path: Path, found: int) -> None:
+    """Keep the file as it is, beside it, as ``log.schema-N.db``, before it is changed.
+
+    Raises:
+        StartError: There is no room for that.
+    """
+    copy = path.with_name(f"{path.stem}.schema-{found}{path.suffix}")
+    size = size_of(db)
+    what = f"the log {path} from schema {found} to {SCHEMA}"
+    no_room = f"cannot upgrade {what}: a copy of it needs {size} bytes in {path.parent}"
+    free = free_bytes(path.parent)
+    if free < size:
+        raise StartError(f"{no_room}, and {free} are free")
+    logger.warning("upgrading %s; a copy of %d bytes is kept as %s", what, size, copy)
+    try:
+        copy_file(db, copy)
+    except apsw.FullError as error:
+        raise StartError(f"{no_room}, and the disk became full") from error
+
+
+def migrate(db: apsw.Connection, found: int) -> None:
     """Bring the file from schema *found* to ``SCHEMA``, all of it or nothing."""
     with db:
         for version in range(found, SCHEMA):

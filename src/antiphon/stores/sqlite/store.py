@@ -8,6 +8,7 @@ one blob of all data, from which SQLite cuts each row's bytes unread.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from antiphon.bus.store import (
     Epoch,
     Opened,
     Row,
+    StoreCorrupt,
     Stored,
     StoreReader,
     StoreUnavailable,
@@ -28,7 +30,8 @@ from antiphon.bus.store import (
 )
 from antiphon.errors import StartError
 from antiphon.ids import new_epoch
-from antiphon.stores.sqlite.failures import REFUSALS, meanings
+from antiphon.stores.sqlite import damage
+from antiphon.stores.sqlite.failures import DAMAGE, REFUSALS, meanings
 from antiphon.stores.sqlite.places import refuse_network
 from antiphon.stores.sqlite.reader import SqliteStoreReader
 from antiphon.stores.sqlite.schema import BUSY_MS, HEAD, RECORDED, WAL_LIMIT, connect, rows, value
@@ -110,6 +113,7 @@ class SqliteEventStore:
         self.path = path
         self._monotonic = monotonic
         self._db: apsw.Connection | None = None
+        self._file: tuple[int, int] | None = None  # device and inode of the one that was opened
         self._ids: dict[str, int] = {}
         self._head = 0
         self._recorded_us = 0
@@ -125,12 +129,19 @@ class SqliteEventStore:
         if not self.path.parent.is_dir():
             raise StartError(f"cannot open the log {self.path}: no such folder")
         refuse_network(self.path.parent)
+        noted = damage.noted(self.path)
+        if noted is not None:
+            raise StoreCorrupt(noted)
         try:
             with meanings(self.path):
                 self._connect()
+                self._file = _identity(self.path)
                 while self._index_step():
                     pass
                 return self._begin()
+        except StoreCorrupt as error:
+            self._disconnect()
+            raise StoreCorrupt(f"{error}; {damage.ADVICE}") from error
         except StoreUnavailable as error:
             self._disconnect()
             if isinstance(error.__cause__, (apsw.CantOpenError, apsw.ReadOnlyError)):
@@ -142,8 +153,9 @@ class SqliteEventStore:
 
     def reopen(self) -> None:
         """Close and open the connection; the epoch stays."""
-        with meanings(self.path):
+        with self._working():
             self._disconnect()
+            self._check_file()
             self._connect()
 
     def close(self) -> None:
@@ -174,6 +186,18 @@ class SqliteEventStore:
             self._truncate_wal()
         except REFUSALS as error:
             logger.warning("the WAL of %s stays beside it: %s", self.path, error)
+
+    def _check_file(self) -> None:
+        """Raise if the path no longer leads to the file that was opened.
+
+        What is written to a file without a name is lost; and a new one in its place would
+        give seqs again that were given.
+        """
+        if self._file is not None and _identity(self.path) != self._file:
+            raise StoreCorrupt(
+                f"{self.path}: the file was removed or replaced while it was open;"
+                " stop the server and put it back"
+            )
 
     def _connect(self) -> None:
         self._db = connect(self.path)
@@ -219,14 +243,14 @@ class SqliteEventStore:
     def append(self, rows: Sequence[Row], recorded_us: int) -> None:
         """Store *rows* in one durable transaction; without rows, try whether the disk writes."""
         if not rows:
-            with meanings(self.path):
+            with self._working():
                 self._connection().execute(_SET, ("probe", recorded_us))
             return
         if rows[0].seq <= self._head:
             raise ValueError(f"seq {rows[0].seq} does not come after the head {self._head}")
         new = {row.topic for row in rows}.difference(self._ids)
         try:
-            with meanings(self.path):
+            with self._working():
                 if new:
                     self._append_with_topics(rows, recorded_us, new)
                 else:
@@ -259,7 +283,7 @@ class SqliteEventStore:
             if isinstance(cause, apsw.IOError):
                 self.reopen()
             else:
-                with meanings(self.path):
+                with self._working():
                     self._load()
         except StoreUnavailable:
             raise StoreUnavailable(f"{error}; outcome unknown", unknown=True) from error
@@ -269,13 +293,13 @@ class SqliteEventStore:
         """The stored events of these (topic, given) keys."""
         known = [key for key in keys if key[0] in self._ids]
         asked = _json([(self._ids[topic], given) for topic, given in known])
-        with meanings(self.path):
+        with self._working():
             found = rows(self._connection(), _FIND_GIVEN, (asked,))
         return {known[i]: Stored(seq, known[i][0], data) for i, seq, data in found}
 
     def head(self) -> int:
         """The last seq on disk, read afresh."""
-        with meanings(self.path):
+        with self._working():
             head: int = value(self._connection(), HEAD)
         return head
 
@@ -286,7 +310,8 @@ class SqliteEventStore:
         now = self._monotonic()
         if not idle and now < self._next_step:
             return
-        with meanings(self.path):
+        self._check_file()
+        with self._working():
             full = self._index_step() == INDEX_ROWS
             self._next_step = now if full else now + INDEX_S  # behind: go on after the next batch
             if idle:
@@ -347,7 +372,7 @@ class SqliteEventStore:
         topic_id = self._ids.get(topic)
         if topic_id is None:
             return 0
-        with meanings(self.path):
+        with self._working():
             while self._index_step():
                 pass
             with self._transaction() as db:
@@ -377,7 +402,7 @@ class SqliteEventStore:
         """Keep these JSON texts by name, in one durable transaction; None removes."""
         gone = [name for name, data in changed.items() if data is None]
         kept = [(name, data.decode()) for name, data in changed.items() if data is not None]
-        with meanings(self.path), self._transaction() as db:
+        with self._working(), self._transaction() as db:
             db.execute(
                 "DELETE FROM subs WHERE name IN (SELECT value FROM json_each(?))", (_json(gone),)
             )
@@ -411,6 +436,17 @@ class SqliteEventStore:
         return self._db
 
     @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Give errors their meanings; damage is noted, so that the next start knows of it."""
+        try:
+            with meanings(self.path):
+                yield
+        except StoreCorrupt as error:
+            if isinstance(error.__cause__, DAMAGE):
+                raise damage.met(self.path, error) from error
+            raise
+
+    @contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
@@ -435,6 +471,15 @@ def _bindings(
         places.append((row.seq, ids[row.topic], row.given, at, size))
         at += size
     return recorded_us, _json(places), b"".join([row.data for row in batch])
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file *path* leads to now."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _json(content: Any) -> str:
