@@ -38,6 +38,7 @@ from antiphon.errors import (
     InvalidPayload,
     InvalidTopic,
     PayloadTooLarge,
+    SubscriptionGap,
     SubscriptionReset,
 )
 from antiphon.messages import Event
@@ -357,6 +358,20 @@ async def test_a_trimmed_topic_gives_exactly_one_gap_to_a_reader_that_matches_it
     assert await drain(other, 5) == [0, 1, 2, 3, 4]
     matching.close()
     other.close()
+
+
+async def test_a_query_hears_of_a_gap_once_and_goes_on_with_what_is_left(running: Core) -> None:
+    """Of the topics that were not trimmed too, which may have events within the gap."""
+    for n in range(10):
+        await publish_event(running.bus, "ab"[n % 2], n)
+    cursor = running.bus.cursor(2)
+    await running.log.trim("a", 9)
+    with pytest.raises(SubscriptionGap) as gap:
+        await running.bus.query(["*"], after=cursor)
+    assert (gap.value.first, gap.value.last) == (3, 9)
+    page = await running.bus.query(["*"], after=gap.value.cursor)
+    assert [msgspec.json.decode(data)["seq"] for data in page.data] == [4, 6, 8, 10]
+    assert len((await running.bus.query(["b"], after=cursor)).data) == 4
 
 
 @pytest.mark.parametrize("count", [1, 255, 2000])

@@ -404,7 +404,8 @@ class Bus:
         names = self._log.topics if seen is None else seen
         trimmed = max((self._log.topics[name].trimmed_upto for name in names), default=0)
         if trimmed > start.position and isinstance(after, str) and not after.isdigit():
-            raise SubscriptionGap(start.position + 1, trimmed, self.cursor(trimmed))
+            # A bare seq: it was told, and other topics may have events within the gap.
+            raise SubscriptionGap(start.position + 1, trimmed, str(start.position))
         return start.position
 
     def _before(self, before: str | int) -> int:
