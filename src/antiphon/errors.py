@@ -21,6 +21,7 @@ One class per reaction that a caller might have::
     │ ├ PayloadTooLarge
     │ ├ Unauthorized, Forbidden
     │ ├ IdConflict               same id, other content
+    │ ├ WrongExpectedSeq         the topic went on since; ``last_seq`` says how far
     │ ├ Overloaded               try again in ``retry_after_ms``
     │ ├ StorageUnavailable       try again in ``retry_after_ms``, with the same id
     │ ├ SubscriptionGap          events were trimmed; go on from ``cursor``
@@ -180,6 +181,21 @@ class IdConflict(BusError):
 
     code = "id_conflict"
     status = 409
+
+
+class WrongExpectedSeq(BusError):
+    """The topic's last event is not the one that the publisher expected; nothing was stored.
+
+    Attributes:
+        last_seq: That of the topic; 0 if it never had an event.
+    """
+
+    code = "wrong_expected_seq"
+    status = 409
+
+    def __init__(self, message: str, *, last_seq: int, value: object = None) -> None:
+        super().__init__(message, value=value)
+        self.last_seq = last_seq
 
 
 class Overloaded(BusError):

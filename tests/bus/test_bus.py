@@ -39,6 +39,7 @@ from antiphon.errors import (
     InvalidTopic,
     PayloadTooLarge,
     SubscriptionReset,
+    WrongExpectedSeq,
 )
 from antiphon.messages import Event
 
@@ -150,6 +151,69 @@ async def test_a_repeated_id_gets_the_first_seq_and_other_content_a_conflict(
     other = await publish_event(running.bus, "a.c", 2, id="x")
     assert not other.duplicate
     assert running.bus.head == 3
+
+
+async def test_an_event_is_stored_only_at_the_end_that_its_publisher_expects(
+    running: Core,
+) -> None:
+    bus = running.bus
+    first = await publish_event(bus, "a.b", 1, expect_last_seq=0)
+    assert first.seq == 1
+    await publish_event(bus, "other.x", 0)
+    with pytest.raises(WrongExpectedSeq) as wrong:
+        await publish_event(bus, "a.b", 2, expect_last_seq=0)
+    assert wrong.value.last_seq == 1
+    assert (await publish_event(bus, "a.b", 2, expect_last_seq=1)).seq == 3
+    await running.log.trim("a.b", 3)
+    with pytest.raises(WrongExpectedSeq, match="last event is 3"):
+        await publish_event(bus, "a.b", 3, expect_last_seq=0)
+    assert (await publish_event(bus, "a.b", 3, expect_last_seq=3)).seq == 4
+
+
+async def test_a_repeated_publish_is_a_duplicate_whatever_it_expected(running: Core) -> None:
+    first = await publish_event(running.bus, "a.b", 1, id="x", expect_last_seq=0)
+    again = await publish_event(running.bus, "a.b", 1, id="x", expect_last_seq=0)
+    assert (again.seq, again.duplicate) == (first.seq, True)
+    with pytest.raises(IdConflict):
+        await publish_event(running.bus, "a.b", 2, id="x", expect_last_seq=1)
+
+
+async def test_of_many_that_expect_the_same_end_exactly_one_is_stored(running: Core) -> None:
+    """Forty tasks count together: each adds one to what it read, and none is lost."""
+    bus = running.bus
+    counted = 0
+
+    async def add() -> None:
+        nonlocal counted
+        last, value = 0, 0
+        while True:
+            try:
+                answer = await publish_event(bus, "sum.x", value + 1, expect_last_seq=last)
+            except WrongExpectedSeq as error:
+                last = error.last_seq
+                data = await bus.get(last)
+                assert data is not None
+                value = msgspec.json.decode(data, type=Event).payload
+            else:
+                assert answer.seq is not None
+                counted += 1
+                return
+
+    await asyncio.gather(*(add() for _ in range(40)))
+    page = await bus.query(["sum.x"])
+    payloads = [msgspec.json.decode(data, type=Event).payload for data in page.data]
+    assert payloads == list(range(1, 41))
+    assert counted == 40
+
+
+@pytest.mark.parametrize(
+    ("topic", "seq"), [("a.b", -1), ("a.b", True), ("a.b", "1"), ("x.typing", 0)]
+)
+async def test_an_expectation_that_is_none_is_refused_at_once(
+    running: Core, topic: str, seq: Any
+) -> None:
+    with pytest.raises(BadRequest):
+        publish_event(running.bus, topic, 1, expect_last_seq=seq)
 
 
 async def test_an_actor_handles_each_matching_event_once_in_order(running: Core) -> None:

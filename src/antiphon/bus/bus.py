@@ -16,7 +16,14 @@ import msgspec
 from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
-from antiphon.bus.event_rules import EVENT_BYTES, add_header, check_fields, check_payload, to_utc
+from antiphon.bus.event_rules import (
+    EVENT_BYTES,
+    MAX_INT,
+    add_header,
+    check_fields,
+    check_payload,
+    to_utc,
+)
 from antiphon.bus.intake import Pending
 from antiphon.bus.iterator import EventIterator
 from antiphon.bus.log import Log
@@ -116,6 +123,7 @@ class Bus:
         causation_id: str | None = None,
         key: str | None = None,
         headers: dict[str, str] | None = None,
+        expect_last_seq: int | None = None,
         level: Level = "synced",
         principal: Principal = SYSTEM,
         remote: bool = False,
@@ -126,9 +134,14 @@ class Bus:
         trace is current, the event carries its correlation id and its ``traceparent``
         header, unless given others, or the headers are full.
 
+        Args:
+            expect_last_seq: Store it only if the last event of *topic* has this seq; 0: only
+                if it never had one. A repeated *id* is a duplicate all the same.
+
         Raises:
-            InvalidTopic, InvalidPayload, PayloadTooLarge, Forbidden: At once, nothing queued.
-            Overloaded, StorageUnavailable: By the future.
+            InvalidTopic, InvalidPayload, PayloadTooLarge, Forbidden, BadRequest: At once,
+                nothing queued.
+            Overloaded, StorageUnavailable, IdConflict, WrongExpectedSeq: By the future.
         """
         ephemeral = self._check_topic(topic, principal)
         body_payload = check_payload(payload, limit=EVENT_BYTES)
@@ -146,6 +159,8 @@ class Bus:
             key=key,
             headers=headers,
         )
+        if expect_last_seq is not None:
+            _check_expected(topic, expect_last_seq, ephemeral)
         if trace is not None:
             headers = add_header(headers, TRACEPARENT, trace.traceparent)
         event = Event(
@@ -174,7 +189,9 @@ class Bus:
             return future
         given = None if id is None else f"{principal.name}\x1f{id}"
         waits = None if level == "none" else future
-        pending = Pending(topic, event.id, body[1:], given, time is not None, waits)
+        pending = Pending(
+            topic, event.id, body[1:], given, time is not None, waits, expect_last_seq
+        )
         try:
             self._log.put(pending, remote=remote)
         except (Overloaded, StorageUnavailable) as error:
@@ -209,6 +226,7 @@ class Bus:
             causation_id=event.causation_id,
             key=event.key,
             headers=event.headers,
+            expect_last_seq=event.expect_last_seq,
             level=level,
             principal=principal,
             remote=remote,
@@ -424,6 +442,13 @@ class Bus:
             first_seq=state.first_seq,
             last_seq=state.last_seq,
         )
+
+
+def _check_expected(topic: str, seq: int, ephemeral: bool) -> None:
+    if type(seq) is not int or not 0 <= seq <= MAX_INT:
+        raise BadRequest(f"expect_last_seq is a seq, or 0 for none, got {cut(seq)}", value=seq)
+    if ephemeral:
+        raise BadRequest(f"events of {topic} are not kept and have no seq", value=topic)
 
 
 def _micros(time: datetime) -> int:

@@ -54,6 +54,10 @@ def publish(
     ] = None,
     key: Annotated[str | None, typer.Option(help="What it is about.")] = None,
     correlation_id: Annotated[str | None, typer.Option(help="The work it belongs to.")] = None,
+    expect_last_seq: Annotated[
+        int | None,
+        typer.Option(metavar="SEQ", min=0, help="Only if this is the topic's last; 0: the first."),
+    ] = None,
     level: Annotated[LevelOption, typer.Option(help="What to wait for.")] = LevelOption.SYNCED,
     as_json: JsonOption = False,
     data: DataOption = None,
@@ -69,6 +73,7 @@ def publish(
         id=given,
         key=key,
         correlation_id=correlation_id,
+        expect_last_seq=expect_last_seq,
     )
     wanted: Level = level.value
     with Client(data, url) as client:

@@ -261,6 +261,7 @@ def _result(data: bytes) -> bytes:
             value=fault.value,
             limit=fault.limit,
             retry_after_ms=fault.retry_after_ms,
+            last_seq=fault.last_seq,
         )
     return bytes(results[0])
 
@@ -283,6 +284,7 @@ def _refusal(answer: http.client.HTTPResponse, data: bytes) -> BusError:
         value=problem.value,
         limit=problem.limit,
         retry_after_ms=problem.retry_after_ms,
+        last_seq=problem.last_seq,
         first=problem.first,
         last=problem.last,
         cursor=problem.cursor,
