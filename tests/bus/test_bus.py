@@ -23,6 +23,7 @@ from antiphon.app import Core, core
 from antiphon.bus import (
     Access,
     EventStore,
+    Lag,
     Live,
     Principal,
     publish_event,
@@ -37,7 +38,9 @@ from antiphon.errors import (
     InvalidPattern,
     InvalidPayload,
     InvalidTopic,
+    Overloaded,
     PayloadTooLarge,
+    StartError,
     SubscriptionReset,
     WrongExpectedSeq,
 )
@@ -335,6 +338,128 @@ async def test_ephemeral_events_reach_whoever_is_at_the_head_and_are_not_kept(
     assert (event.payload, event.seq) == ("ann", None)
     assert running.bus.head == 0
     events.close()
+
+
+async def test_who_conflates_gets_the_newest_of_each_topic_and_others_are_told_of_a_lag(
+    running: Core,
+) -> None:
+    bus = running.bus
+    newest = bus.open_subscription(["+.typing"], on_ready=lambda: None, ephemeral="conflate")
+    every = bus.open_subscription(["+.typing"], on_ready=lambda: None)
+    for subscription in (newest, every):
+        assert isinstance(subscription.take(), Live)
+        assert subscription.take() is None
+    for n in range(300):
+        publish_event(bus, f"room{n % 3}.typing", n)
+
+    def taken(subscription: Any) -> list[Any]:
+        got = []
+        while (one := subscription.take()) is not None:
+            got.append(one.dropped if isinstance(one, Lag) else one.events[0].payload)
+        return got
+
+    assert taken(newest) == [297, 298, 299]
+    assert taken(every) == [44, *range(44, 300)]
+    assert (newest.conflated, newest.missed) == (297, 0)
+    assert (every.conflated, every.missed) == (0, 44)
+    newest.close()
+    every.close()
+
+
+async def test_the_newest_is_not_lost_while_an_older_one_is_being_handled(running: Core) -> None:
+    subscription = running.bus.open_subscription(
+        ["a.typing"], on_ready=lambda: None, ephemeral="conflate"
+    )
+    assert isinstance(subscription.take(), Live)
+    publish_event(running.bus, "a.typing", 1)
+    first = subscription.peek()
+    publish_event(running.bus, "a.typing", 2)
+    subscription.advance(1)
+    second = subscription.take()
+    assert [taken.events[0].payload for taken in (first, second)] == [1, 2]  # type: ignore[union-attr]
+    subscription.close()
+
+
+async def test_an_actor_conflates_what_it_is_too_slow_for(running: Core) -> None:
+    seen: list[Any] = []
+    gate = asyncio.Event()
+
+    class Slow(Actor[str]):
+        async def pre_start(self, ctx: ActorContext[str]) -> None:
+            await subscribe(running.bus, ctx.myself, "a.typing", ephemeral="conflate")
+
+        async def handle_event(self, event: Event, ctx: ActorContext[str]) -> None:
+            seen.append(event.payload)
+            await gate.wait()
+
+    ref = await running.system.spawn(Slow)
+    publish_event(running.bus, "a.typing", 0)
+    await until(lambda: seen == [0])
+    for n in range(1, 10):
+        publish_event(running.bus, "a.typing", n)
+    gate.set()
+    await until(lambda: len(seen) == 2)
+    assert seen == [0, 9]
+    with pytest.raises(BadRequest):
+        await running.bus.subscribe(ref, "b.typing", ephemeral="keep")  # type: ignore[arg-type]
+    assert running.log.subscriptions == 1
+
+
+async def test_ephemeral_topics_are_a_matter_of_policy(new_store: Callable[[], EventStore]) -> None:
+    async with core(new_store(), ephemeral=("deltas.*",)) as running:
+        for topic, kept in (("deltas.a.b", False), ("x.typing", False), ("deltas", True)):
+            assert ((await publish_event(running.bus, topic, 1)).seq is not None) is kept
+    with pytest.raises(StartError, match=r"a\.\*\*"):
+        async with core(new_store(), ephemeral=("a.**",)):
+            pass
+
+
+async def test_who_waits_for_room_is_slowed_down_and_who_does_not_is_told(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.bus.log.LOCAL_WAITING", 8)
+    answers = []
+    for n in range(100):
+        await running.bus.room()
+        assert running.log.waiting < 8
+        answers.append(publish_event(running.bus, "a.b", n))
+    assert [(await answer).seq for answer in answers] == list(range(1, 101))
+
+    async def one(n: int) -> None:
+        await running.bus.room()
+        answers.append(publish_event(running.bus, "a.b", n))
+        assert running.log.waiting <= 8
+
+    tasks = [asyncio.ensure_future(one(n)) for n in range(50)]
+    await asyncio.sleep(0)
+    tasks[20].cancel()
+    tasks[49].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*answers)
+    assert running.bus.head == 148
+
+    with pytest.raises(Overloaded):
+        await asyncio.gather(*[publish_event(running.bus, "a.b", n) for n in range(9)])
+
+
+async def test_room_counts_bytes_too(running: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.bus.log.WAITING_BYTES", 50_000)
+    answers = []
+    for _ in range(20):
+        await running.bus.room()
+        answers.append(publish_event(running.bus, "a.b", "x" * 20_000))
+        assert running.log.waiting_bytes < 80_000
+    assert len(await asyncio.gather(*answers)) == 20
+
+
+async def test_nobody_waits_for_room_in_a_closed_log(
+    new_store: Callable[[], EventStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.bus.log.LOCAL_WAITING", 0)
+    async with core(new_store()) as running:
+        waiting = asyncio.ensure_future(running.bus.room())
+        await asyncio.sleep(0)
+    await asyncio.wait_for(waiting, 10)
 
 
 async def test_start_last_gives_the_newest_of_each_topic_then_live(running: Core) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.cli.conftest import Shell, environment, wait_for
 
 from antiphon.client import Endpoint, HttpClient
+from antiphon.errors import WrongExpectedSeq
 from antiphon.messages import EventIn, Published
 
 
@@ -63,6 +64,21 @@ def test_publishing_again_with_the_same_id_changes_nothing(live: Shell) -> None:
     refused = live("publish", "same.id", "2", "--id", "x")
     assert refused.returncode == 1
     assert refused.stderr.endswith("(id_conflict)\n")
+
+
+def test_publishing_at_an_end_that_has_moved_is_refused_with_the_last_seq(live: Shell) -> None:
+    live.ok("publish", "end.moves", "1", "--expect-last-seq", "0")
+    refused = live("publish", "end.moves", "2", "--expect-last-seq", "0")
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("(wrong_expected_seq)\n")
+    facts = json.loads((live.data / "server.json").read_text())
+    token = (live.data / "admin-token").read_text().strip()
+    event = EventIn(topic="end.moves", expect_last_seq=0)
+    with HttpClient(Endpoint(facts["url"], token)) as client:
+        with pytest.raises(WrongExpectedSeq) as wrong:
+            client.publish(event)
+        [raw] = client.query(["end.moves"]).events
+        assert wrong.value.last_seq == json.loads(raw)["seq"]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,20 @@ async def test_the_same_id_twice_is_a_duplicate_and_with_other_content_a_conflic
     problem(other, 409, "id_conflict")
 
 
+async def test_an_expected_seq_is_kept_to_by_both_doors_and_the_answer_names_the_last(
+    desk: Any,
+) -> None:
+    event = {"topic": "a.b", "expect_last_seq": 0}
+    first = (await desk.post("/v1/events", event)).json()["results"][0]
+    refused = await desk.post("/v1/events", event)
+    assert problem(refused, 409, "wrong_expected_seq")["last_seq"] == first["seq"]
+    async with desk.client() as socket:
+        wrong, right = await socket.pub(event, {**event, "expect_last_seq": first["seq"]})
+    assert wrong["error"]["code"] == "wrong_expected_seq"
+    assert wrong["error"]["last_seq"] == first["seq"]
+    assert right["seq"] == first["seq"] + 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

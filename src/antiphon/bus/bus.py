@@ -16,6 +16,7 @@ import msgspec
 from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
+from antiphon.bus.ephemeral import EphemeralPolicy
 from antiphon.bus.event_rules import (
     EVENT_BYTES,
     MAX_INT,
@@ -73,6 +74,9 @@ class Bus:
         log: The log to work on.
         actor: The EventBusActor, for subscriptions of actors.
         ephemeral: Patterns of topics whose events are handed on but not kept.
+
+    Raises:
+        InvalidPattern: One of *ephemeral* is none.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class Bus:
     ) -> None:
         self._log = log
         self._actor = actor
-        self._ephemeral = tuple(ephemeral)
+        self._ephemeral = tuple(check_pattern(pattern) for pattern in ephemeral)
         self._may_publish: dict[tuple[str, Principal], bool] = {}
 
     # --- facts --------------------------------------------------------------------------
@@ -201,6 +205,18 @@ class Bus:
             future.set_result(Published(id=event.id, seq=None, level="none"))
         return future
 
+    async def room(self) -> None:
+        """Wait while too much is waiting to be stored, so that the next publish is taken.
+
+        For code of this process that publishes without awaiting each answer::
+
+            await bus.room()
+            answers.append(bus.publish_event(topic, payload))
+
+        Whoever doesn't wait is told ``Overloaded`` beyond 131,072 events or 64 MiB.
+        """
+        await self._log.room()
+
     def publish(
         self,
         event: EventIn,
@@ -289,14 +305,19 @@ class Bus:
         on_ready: Callable[[], None],
         sid: str = "",
         narrow: bool = False,
+        ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> Subscription:
         """A subscription that its holder pulls from and closes.
+
+        Args:
+            ephemeral: What a slow reader of ephemeral events keeps: the newest 256
+                (``drop_oldest``), or the newest of each topic (``conflate``).
 
         Raises:
             InvalidPattern, Forbidden, BadRequest: See ``check_patterns``; *start* is none.
         """
         checked = self.check_patterns(patterns, principal, narrow=narrow)
-        return self._log.subscribe(sid, checked, principal.access, start, on_ready)
+        return self._log.subscribe(sid, checked, principal.access, start, on_ready, ephemeral)
 
     async def subscribe(
         self,
@@ -305,15 +326,17 @@ class Bus:
         start: str | int = "now",
         sid: str | None = None,
         principal: Principal = SYSTEM,
+        ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> str:
         """Let the actor *ref* handle the events of *patterns*, from *start*; the sid.
 
         The subscription belongs to the ref and survives restarts. Called again with the
         same patterns it keeps its position, so calling it in ``pre_start`` is right.
+        *ephemeral* is as for ``open_subscription``.
         """
         checked = self.check_patterns(patterns, principal)
         name = ",".join(checked) if sid is None else sid
-        message = Subscribe(ref, name, checked, start, principal)
+        message = Subscribe(ref, name, checked, start, principal, ephemeral)
         return await self._actor.call(message)
 
     async def unsubscribe(self, ref: ActorRef[Any], sid: str) -> bool:
@@ -321,11 +344,18 @@ class Bus:
         return await self._actor.call(Unsubscribe(ref, sid))
 
     def events(
-        self, *patterns: str, start: str | int = "now", principal: Principal = SYSTEM
+        self,
+        *patterns: str,
+        start: str | int = "now",
+        principal: Principal = SYSTEM,
+        ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> EventIterator:
-        """Iterate over events, for code that is no actor. Close it, or use ``async with``."""
+        """Iterate over events, for code that is no actor. Close it, or use ``async with``.
+
+        *ephemeral* is as for ``open_subscription``.
+        """
         checked = self.check_patterns(patterns, principal)
-        return EventIterator(self._log, checked, principal.access, start)
+        return EventIterator(self._log, checked, principal.access, start, ephemeral)
 
     # --- asking -------------------------------------------------------------------------
 
