@@ -24,6 +24,7 @@ One class per reaction that a caller might have::
     │ ├ WrongExpectedSeq         the topic went on since; ``last_seq`` says how far
     │ ├ Overloaded               try again in ``retry_after_ms``
     │ ├ StorageUnavailable       try again in ``retry_after_ms``, with the same id
+    │ ├ BusClosed                the bus of this process has ended
     │ ├ SubscriptionGap          events were trimmed; go on from ``cursor``
     │ ├ SubscriptionReset        the cursor is of another history; go on from ``cursor``
     │ └ NotFound
@@ -220,6 +221,13 @@ class StorageUnavailable(BusError):
     def __init__(self, message: str, *, retry_after_ms: int = 1000) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+
+
+class BusClosed(BusError):
+    """The bus of this process has ended; nothing more comes or goes through it."""
+
+    code = "closed"
+    status = 503
 
 
 class SubscriptionGap(BusError):

@@ -78,6 +78,7 @@ class Log:
         self._interested: dict[str, tuple[Audience, ...]] = {}
         self._opened = False
         self._closed = False
+        self._at_end: dict[Callable[[], None], None] = {}
 
     # --- life ---------------------------------------------------------------------------
 
@@ -114,7 +115,14 @@ class Log:
             await asyncio.sleep(0)  # lets the last batch be announced
             self._answer_all()
         self._make_room(len(self._for_room))  # the next publish tells them why not
+        for tell in list(self._at_end):
+            tell()
         await asyncio.to_thread(self.pages.close)
+
+    def at_end(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Let *tell* be called in the loop when the log has closed; returns what undoes this."""
+        self._at_end[tell] = None
+        return lambda: self._at_end.pop(tell, None)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Run *callback* in a later tick."""
