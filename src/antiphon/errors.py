@@ -18,6 +18,8 @@ One class per reaction that a caller might have::
     │ └ WrongLoop                a ref was used from another loop or thread
     ├ BusError                   carries ``code``, the same on every wire
     │ ├ InvalidTopic, InvalidPattern, InvalidPayload, BadRequest
+    │ │                  └ PayloadMisfit, by the topic's schema
+    │ ├ InvalidSchema
     │ ├ PayloadTooLarge
     │ ├ Unauthorized, Forbidden
     │ ├ IdConflict               same id, other content
@@ -147,6 +149,30 @@ class InvalidPayload(BusError):
     """A payload or a field of an event that can't be stored as it is."""
 
     code = "invalid_payload"
+
+
+class PayloadMisfit(InvalidPayload):
+    """A payload that its topic's JSON schema doesn't allow.
+
+    Attributes:
+        pattern: Whose schema it is.
+        pointer: The JSON pointer (RFC 6901) of what doesn't fit.
+    """
+
+    def __init__(self, topic: str, pattern: str, pointer: str, wanted: str, found: object) -> None:
+        super().__init__(
+            f"payload for {topic} doesn't fit the schema of {pattern}: at '{cut(pointer)}',"
+            f" wanted {wanted}, got {cut(found)}",
+            value=found,
+        )
+        self.pattern = pattern
+        self.pointer = pointer
+
+
+class InvalidSchema(BusError):
+    """Not a JSON schema, or one that uses what Antiphon leaves out."""
+
+    code = "invalid_schema"
 
 
 class PayloadTooLarge(BusError):

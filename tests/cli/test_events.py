@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,3 +216,25 @@ def test_an_open_tail_survives_a_killed_server_and_has_each_event_once(shell: Sh
     assert tail.end() == 0
     assert any("lost the server" in line for line in tail.err)
     assert int(cursor_of(tail.err).split(".")[1]) >= after[-1]
+
+
+def test_a_topic_is_described_by_a_schema_that_publishes_must_fit(
+    live: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "order.json"
+    file.write_text('{"type": "object", "required": ["n"]}')
+    assert live("topics", "describe", "described.*").returncode == 1
+    live.ok("topics", "describe", "described.*", "--schema", str(file))
+    shown = json.loads(live.ok("topics", "describe", "described.*"))
+    assert shown == {"type": "object", "required": ["n"]}
+    refused = live("publish", "described.x", "{}")
+    assert (refused.returncode, "at ''" in refused.stderr) == (2, True)
+    live.ok("publish", "described.x", '{"n": 1}')
+    live.ok("topics", "describe", "described.*", "--remove")
+    live.ok("publish", "described.x", "{}")
+    file.write_text('{"type": "text"}')
+    wrong = live("topics", "describe", "described.*", "--schema", str(file))
+    assert (wrong.returncode, "(invalid_schema)" in wrong.stderr) == (2, True)
+    assert live("topics", "describe", "a", "--remove", "--schema", str(file)).returncode == 2
+    assert "described.x" in live.ok("topics", "list", "described.*")
+    assert "described.x" in live.ok("topics", "described.*")

@@ -43,5 +43,5 @@ def test_what_is_no_text_or_no_json_says_so() -> None:
     assert json_payload(b" ") is None
     assert bytes(json_payload(b'{"a": 1}') or b"") == b'{"a": 1}'
     for bad in (b"{", b"1 2", b'"\xff"'):
-        with pytest.raises(NoPayload, match="no JSON|not UTF-8"):
+        with pytest.raises(NoPayload, match=r"no JSON|not UTF-8"):
             json_payload(bad)

@@ -12,6 +12,7 @@ from antiphon.actors import ActorSystem, Child, Observer, Supervisor
 from antiphon.app.folder import DataFolder
 from antiphon.bus import BUS, STORE, Bus, EventBusActor, EventStore, EventStoreActor, Log, Table
 from antiphon.bus.bus import EPHEMERAL
+from antiphon.bus.schemas import Schemas
 from antiphon.bus.topics import check_pattern
 from antiphon.errors import InvalidPattern, SpawnFailed, StartError
 from antiphon.stores import MemoryEventStore, SqliteEventStore
@@ -39,6 +40,7 @@ async def core(
     watchdog: float | None = None,
     where: object = "the log",
     ephemeral: Sequence[str] = (),
+    schemas: Path | None = None,
 ) -> AsyncIterator[Core]:
     """Run log and bus on *store*, supervised, until the block ends.
 
@@ -47,14 +49,16 @@ async def core(
         where: Names the store in an error.
         ephemeral: More patterns of topics whose events are handed on but not kept, beside
             ``*.typing`` and ``_sys.stats.*``.
+        schemas: The file that keeps the schemas of payloads; None keeps them in memory.
 
     Raises:
-        StartError: The store can't be opened, or one of *ephemeral* is no pattern.
+        StartError: The store or *schemas* can't be opened, or one of *ephemeral* is no pattern.
     """
     try:
         not_kept = tuple(check_pattern(pattern) for pattern in (*EPHEMERAL, *ephemeral))
     except InvalidPattern as error:
         raise StartError(f"cannot take ephemeral topics: {error}") from error
+    rules = Schemas(schemas)
     log = Log(store)
     table = Table(log)
     children: list[Child[Any]] = [
@@ -67,7 +71,8 @@ async def core(
                 await system.supervise(Supervisor(children), name="log")
             except SpawnFailed as error:
                 raise start_error(error, f"open {where}") from error
-            yield Core(system, log, Bus(log, system.ref(BUS), ephemeral=not_kept))
+            bus = Bus(log, system.ref(BUS), ephemeral=not_kept, schemas=rules)
+            yield Core(system, log, bus)
     finally:
         await log.aclose(SHUTDOWN_S)
 
@@ -103,7 +108,9 @@ async def open(
     folder.acquire()
     try:
         store = SqliteEventStore(folder.log)
-        async with core(store, where=folder.log, ephemeral=ephemeral) as running:
+        async with core(
+            store, where=folder.log, ephemeral=ephemeral, schemas=folder.schemas
+        ) as running:
             yield running
     finally:
         folder.release()

@@ -106,6 +106,7 @@ class Server:
                     watchdog=BLOCKED_S,
                     where=self.folder.log,
                     ephemeral=settings.ephemeral,
+                    schemas=self.folder.schemas,
                 ) as running:
                     observing.attach(running.bus)
                     return await self._serve(running, listening, token, workspace, program)

@@ -30,6 +30,8 @@ from antiphon.bus.iterator import EventIterator
 from antiphon.bus.log import Log
 from antiphon.bus.position import resolve
 from antiphon.bus.protocol import BusMessage, Subscribe, Unsubscribe
+from antiphon.bus.schemas import Ruled, Schemas
+from antiphon.bus.schemas import check as check_schemas
 from antiphon.bus.store import Query, Stored, StoreStatus
 from antiphon.bus.subscription import Subscription
 from antiphon.bus.topics import check_pattern, check_topic, matches
@@ -38,6 +40,7 @@ from antiphon.errors import (
     Forbidden,
     InvalidPattern,
     InvalidPayload,
+    NotFound,
     Overloaded,
     PayloadTooLarge,
     StorageUnavailable,
@@ -53,6 +56,7 @@ QUERY_LIMIT = 500
 TRACEPARENT = "traceparent"
 EPHEMERAL = ("*.typing", "_sys.stats.*")
 TOPICS_KEPT = 100_000
+SCHEMAS = "_sys.schemas"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,6 +69,16 @@ class Page(NamedTuple):
     next: str | None
 
 
+class Rule(NamedTuple):
+    """What holds for publishing to one topic."""
+
+    ephemeral: bool
+    schemas: tuple[Ruled, ...]
+
+
+PLAIN = Rule(ephemeral=False, schemas=())
+
+
 class Bus:
     """Publishes, subscribes and queries, on behalf of a principal.
 
@@ -74,18 +88,26 @@ class Bus:
         log: The log to work on.
         actor: The EventBusActor, for subscriptions of actors.
         ephemeral: Patterns of topics whose events are handed on but not kept.
+        schemas: Which payloads topics take; None: any, until ``set_schema``.
 
     Raises:
         InvalidPattern: One of *ephemeral* is none.
     """
 
     def __init__(
-        self, log: Log, actor: ActorRef[BusMessage], *, ephemeral: Sequence[str] = EPHEMERAL
+        self,
+        log: Log,
+        actor: ActorRef[BusMessage],
+        *,
+        ephemeral: Sequence[str] = EPHEMERAL,
+        schemas: Schemas | None = None,
     ) -> None:
         self._log = log
         self._actor = actor
         self._ephemeral = tuple(check_pattern(pattern) for pattern in ephemeral)
-        self._may_publish: dict[tuple[str, Principal], bool] = {}
+        self._schemas = Schemas() if schemas is None else schemas
+        self._changing = asyncio.Lock()
+        self._may_publish: dict[tuple[str, Principal], Rule] = {}
 
     # --- facts --------------------------------------------------------------------------
 
@@ -147,8 +169,10 @@ class Bus:
                 nothing queued.
             Overloaded, StorageUnavailable, IdConflict, WrongExpectedSeq: By the future.
         """
-        ephemeral = self._check_topic(topic, principal)
+        rule = self._rule_of(topic, principal)
         body_payload = check_payload(payload, limit=EVENT_BYTES)
+        if rule is not PLAIN:
+            check_schemas(topic, payload, rule.schemas)
         if source is None:
             source = principal.source
         trace = current_trace()
@@ -164,7 +188,7 @@ class Bus:
             headers=headers,
         )
         if expect_last_seq is not None:
-            _check_expected(topic, expect_last_seq, ephemeral)
+            _check_expected(topic, expect_last_seq, rule.ephemeral)
         if trace is not None:
             headers = add_header(headers, TRACEPARENT, trace.traceparent)
         event = Event(
@@ -187,7 +211,7 @@ class Bus:
                 limit=EVENT_BYTES,
             )
         future: asyncio.Future[Published] = self._log.loop.create_future()
-        if ephemeral:
+        if rule.ephemeral:
             self._pass_on(topic, body)
             future.set_result(Published(id=event.id, seq=None, level="none"))
             return future
@@ -248,26 +272,64 @@ class Bus:
             remote=remote,
         )
 
-    def _check_topic(self, topic: str, principal: Principal) -> bool:
-        """Whether *topic* is ephemeral; decided once for each topic and principal."""
+    def _rule_of(self, topic: str, principal: Principal) -> Rule:
+        """What holds for publishing to *topic*; decided once for each topic and principal."""
         known = (topic, principal)
         try:
-            ephemeral = self._may_publish.get(known)
+            rule = self._may_publish.get(known)
         except TypeError:  # a topic that can't be hashed is no topic
-            ephemeral = None
-        if ephemeral is None:
+            rule = None
+        if rule is None:
             check_topic(topic)
             if not principal.access.may_publish(topic):
                 raise Forbidden(f"{principal.name} may not publish to {topic}", value=topic)
             ephemeral = any(matches(pattern, topic) for pattern in self._ephemeral)
+            schemas = self._schemas.of(topic)
+            rule = Rule(ephemeral, schemas) if ephemeral or schemas else PLAIN
             if len(self._may_publish) >= TOPICS_KEPT:
                 self._may_publish.clear()
-            self._may_publish[known] = ephemeral
-        return ephemeral
+            self._may_publish[known] = rule
+        return rule
 
     def _pass_on(self, topic: str, body: bytes) -> None:
         batch = Batch(after=0, upto=0, seqs=(0,), topics=[topic], data=[body])
         self._log.deliver_ephemeral(batch)
+
+    # --- schemas ------------------------------------------------------------------------
+
+    def schemas(self) -> dict[str, Any]:
+        """The JSON schema of each pattern that has one, as JSON values."""
+        return self._schemas.all()
+
+    async def set_schema(
+        self, pattern: str, schema: Any | None, *, principal: Principal = SYSTEM
+    ) -> None:
+        """From now on refuse payloads for topics of *pattern* that don't fit *schema*.
+
+        Kept before it counts, across restarts. Stored events stay as they are. The change is
+        told on ``_sys.schemas``.
+
+        Args:
+            schema: JSON Schema 2020-12; None takes the pattern's away.
+
+        Raises:
+            InvalidPattern, InvalidSchema, BadRequest: *pattern* takes no schema, or it is none.
+            NotFound: The pattern has none that could be taken away.
+            StorageUnavailable: The disk refused; all is as before.
+        """
+        async with self._changing:
+            following = self._schemas.changed(pattern, schema)
+            if schema is None and pattern not in self._schemas.all():
+                raise NotFound(f"{pattern} has no schema", value=pattern)
+            await asyncio.to_thread(self._schemas.save, following)
+            self._schemas.take(following)
+            self._may_publish.clear()
+        self.publish_event(
+            SCHEMAS,
+            {"pattern": pattern, "schema": schema, "by": principal.name},
+            key=pattern,
+            level="none",
+        )
 
     # --- subscribing --------------------------------------------------------------------
 

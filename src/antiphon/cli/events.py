@@ -255,23 +255,3 @@ def newest(
         if before is None:
             break
     return found
-
-
-def topics(
-    patterns: PatternsArgument = None,
-    as_json: JsonOption = False,
-    data: DataOption = None,
-    url: UrlOption = None,
-) -> None:
-    """List the topics in the log."""
-    with Client(data, url) as client:
-        found = client.topics(patterns or [])
-    if as_json:
-        write = console.raw_lines()
-        for topic in found:
-            write(msgspec.json.encode(topic))
-        return
-    console.print_table(
-        ("TOPIC", "EVENTS", "SIZE", "FIRST", "LAST"),
-        [(t.name, t.count, console.size(t.size_bytes), t.first_seq, t.last_seq) for t in found],
-    )

@@ -12,6 +12,7 @@ _PLAIN: dict[str, type[BusError]] = {
         errors.InvalidTopic,
         errors.InvalidPattern,
         errors.InvalidPayload,
+        errors.InvalidSchema,
         errors.PayloadTooLarge,
         errors.Unauthorized,
         errors.Forbidden,

@@ -19,6 +19,7 @@ TITLES = {
     "invalid_topic": "Not a topic",
     "invalid_pattern": "Not a pattern",
     "invalid_payload": "An event that can't be stored as it is",
+    "invalid_schema": "Not a JSON schema",
     "payload_too_large": "Too large",
     "unauthorized": "No valid token",
     "forbidden": "Not allowed",
