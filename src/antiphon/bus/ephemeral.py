@@ -3,7 +3,7 @@
 Two policies: ``drop_oldest`` keeps the newest events, ``conflate`` only the newest of each
 topic. Events without a place are dropped and counted, never waited for.
 
-Promises: docs/semantics/bus.md#ephemeral-events.
+Promises: docs/semantics/bus.md#subscribing.
 """
 
 from __future__ import annotations
