@@ -43,6 +43,7 @@ def test_each_value_tells_its_source(file: Path, monkeypatch: pytest.MonkeyPatch
         "data": "default",
         "workspace": "file",
         "ignore": "file",
+        "ephemeral": "default",
         "actors": "default",
         "ready_file": "default",
         "open": "flag",

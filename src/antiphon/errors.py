@@ -18,11 +18,15 @@ One class per reaction that a caller might have::
     │ └ WrongLoop                a ref was used from another loop or thread
     ├ BusError                   carries ``code``, the same on every wire
     │ ├ InvalidTopic, InvalidPattern, InvalidPayload, BadRequest
+    │ │                  └ PayloadMisfit, by the topic's schema
+    │ ├ InvalidSchema
     │ ├ PayloadTooLarge
     │ ├ Unauthorized, Forbidden
     │ ├ IdConflict               same id, other content
+    │ ├ WrongExpectedSeq         the topic went on since; ``last_seq`` says how far
     │ ├ Overloaded               try again in ``retry_after_ms``
     │ ├ StorageUnavailable       try again in ``retry_after_ms``, with the same id
+    │ ├ BusClosed                the bus of this process has ended
     │ ├ SubscriptionGap          events were trimmed; go on from ``cursor``
     │ ├ SubscriptionReset        the cursor is of another history; go on from ``cursor``
     │ └ NotFound
@@ -147,6 +151,30 @@ class InvalidPayload(BusError):
     code = "invalid_payload"
 
 
+class PayloadMisfit(InvalidPayload):
+    """A payload that its topic's JSON schema doesn't allow.
+
+    Attributes:
+        pattern: Whose schema it is.
+        pointer: The JSON pointer (RFC 6901) of what doesn't fit.
+    """
+
+    def __init__(self, topic: str, pattern: str, pointer: str, wanted: str, found: object) -> None:
+        super().__init__(
+            f"payload for {topic} doesn't fit the schema of {pattern}: at '{cut(pointer)}',"
+            f" wanted {wanted}, got {cut(found)}",
+            value=found,
+        )
+        self.pattern = pattern
+        self.pointer = pointer
+
+
+class InvalidSchema(BusError):
+    """Not a JSON schema, or one that uses what Antiphon leaves out."""
+
+    code = "invalid_schema"
+
+
 class PayloadTooLarge(BusError):
     """An event, a body or a frame over its limit."""
 
@@ -182,6 +210,21 @@ class IdConflict(BusError):
     status = 409
 
 
+class WrongExpectedSeq(BusError):
+    """The topic's last event is not the one that the publisher expected; nothing was stored.
+
+    Attributes:
+        last_seq: That of the topic; 0 if it never had an event.
+    """
+
+    code = "wrong_expected_seq"
+    status = 409
+
+    def __init__(self, message: str, *, last_seq: int, value: object = None) -> None:
+        super().__init__(message, value=value)
+        self.last_seq = last_seq
+
+
 class Overloaded(BusError):
     """Too much is waiting already; nothing was queued."""
 
@@ -204,6 +247,13 @@ class StorageUnavailable(BusError):
     def __init__(self, message: str, *, retry_after_ms: int = 1000) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+
+
+class BusClosed(BusError):
+    """The bus of this process has ended; nothing more comes or goes through it."""
+
+    code = "closed"
+    status = 503
 
 
 class SubscriptionGap(BusError):

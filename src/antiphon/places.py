@@ -18,6 +18,7 @@ ENV_PREFIX = "ANTIPHON_"
 SERVER_FILE = "server.json"
 TOKEN_FILE = "admin-token"
 LOG_FILE = "log.db"
+SCHEMAS_FILE = "schemas.json"
 LOCK_FILE = "lock"
 
 

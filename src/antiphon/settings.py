@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     )
     workspace: Folder | None = Field(None, description="folder to watch for file events")
     ignore: Names = Field((), description="more patterns never watched, as in .gitignore")
+    ephemeral: Names = Field((), description="more topics whose events are not kept, as patterns")
     actors: str | None = Field(
         None, description="your own actors, run in the server: MODULE:FUNCTION"
     )

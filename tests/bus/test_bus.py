@@ -23,6 +23,7 @@ from antiphon.app import Core, core
 from antiphon.bus import (
     Access,
     EventStore,
+    Lag,
     Live,
     Principal,
     publish_event,
@@ -37,9 +38,12 @@ from antiphon.errors import (
     InvalidPattern,
     InvalidPayload,
     InvalidTopic,
+    Overloaded,
     PayloadTooLarge,
+    StartError,
     SubscriptionGap,
     SubscriptionReset,
+    WrongExpectedSeq,
 )
 from antiphon.messages import Event
 
@@ -151,6 +155,69 @@ async def test_a_repeated_id_gets_the_first_seq_and_other_content_a_conflict(
     other = await publish_event(running.bus, "a.c", 2, id="x")
     assert not other.duplicate
     assert running.bus.head == 3
+
+
+async def test_an_event_is_stored_only_at_the_end_that_its_publisher_expects(
+    running: Core,
+) -> None:
+    bus = running.bus
+    first = await publish_event(bus, "a.b", 1, expect_last_seq=0)
+    assert first.seq == 1
+    await publish_event(bus, "other.x", 0)
+    with pytest.raises(WrongExpectedSeq) as wrong:
+        await publish_event(bus, "a.b", 2, expect_last_seq=0)
+    assert wrong.value.last_seq == 1
+    assert (await publish_event(bus, "a.b", 2, expect_last_seq=1)).seq == 3
+    await running.log.trim("a.b", 3)
+    with pytest.raises(WrongExpectedSeq, match="last event is 3"):
+        await publish_event(bus, "a.b", 3, expect_last_seq=0)
+    assert (await publish_event(bus, "a.b", 3, expect_last_seq=3)).seq == 4
+
+
+async def test_a_repeated_publish_is_a_duplicate_whatever_it_expected(running: Core) -> None:
+    first = await publish_event(running.bus, "a.b", 1, id="x", expect_last_seq=0)
+    again = await publish_event(running.bus, "a.b", 1, id="x", expect_last_seq=0)
+    assert (again.seq, again.duplicate) == (first.seq, True)
+    with pytest.raises(IdConflict):
+        await publish_event(running.bus, "a.b", 2, id="x", expect_last_seq=1)
+
+
+async def test_of_many_that_expect_the_same_end_exactly_one_is_stored(running: Core) -> None:
+    """Forty tasks count together: each adds one to what it read, and none is lost."""
+    bus = running.bus
+    counted = 0
+
+    async def add() -> None:
+        nonlocal counted
+        last, value = 0, 0
+        while True:
+            try:
+                answer = await publish_event(bus, "sum.x", value + 1, expect_last_seq=last)
+            except WrongExpectedSeq as error:
+                last = error.last_seq
+                data = await bus.get(last)
+                assert data is not None
+                value = msgspec.json.decode(data, type=Event).payload
+            else:
+                assert answer.seq is not None
+                counted += 1
+                return
+
+    await asyncio.gather(*(add() for _ in range(40)))
+    page = await bus.query(["sum.x"])
+    payloads = [msgspec.json.decode(data, type=Event).payload for data in page.data]
+    assert payloads == list(range(1, 41))
+    assert counted == 40
+
+
+@pytest.mark.parametrize(
+    ("topic", "seq"), [("a.b", -1), ("a.b", True), ("a.b", "1"), ("x.typing", 0)]
+)
+async def test_an_expectation_that_is_none_is_refused_at_once(
+    running: Core, topic: str, seq: Any
+) -> None:
+    with pytest.raises(BadRequest):
+        publish_event(running.bus, topic, 1, expect_last_seq=seq)
 
 
 async def test_an_actor_handles_each_matching_event_once_in_order(running: Core) -> None:
@@ -272,6 +339,128 @@ async def test_ephemeral_events_reach_whoever_is_at_the_head_and_are_not_kept(
     assert (event.payload, event.seq) == ("ann", None)
     assert running.bus.head == 0
     events.close()
+
+
+async def test_who_conflates_gets_the_newest_of_each_topic_and_others_are_told_of_a_lag(
+    running: Core,
+) -> None:
+    bus = running.bus
+    newest = bus.open_subscription(["+.typing"], on_ready=lambda: None, ephemeral="conflate")
+    every = bus.open_subscription(["+.typing"], on_ready=lambda: None)
+    for subscription in (newest, every):
+        assert isinstance(subscription.take(), Live)
+        assert subscription.take() is None
+    for n in range(300):
+        publish_event(bus, f"room{n % 3}.typing", n)
+
+    def taken(subscription: Any) -> list[Any]:
+        got = []
+        while (one := subscription.take()) is not None:
+            got.append(one.dropped if isinstance(one, Lag) else one.events[0].payload)
+        return got
+
+    assert taken(newest) == [297, 298, 299]
+    assert taken(every) == [44, *range(44, 300)]
+    assert (newest.conflated, newest.missed) == (297, 0)
+    assert (every.conflated, every.missed) == (0, 44)
+    newest.close()
+    every.close()
+
+
+async def test_the_newest_is_not_lost_while_an_older_one_is_being_handled(running: Core) -> None:
+    subscription = running.bus.open_subscription(
+        ["a.typing"], on_ready=lambda: None, ephemeral="conflate"
+    )
+    assert isinstance(subscription.take(), Live)
+    publish_event(running.bus, "a.typing", 1)
+    first = subscription.peek()
+    publish_event(running.bus, "a.typing", 2)
+    subscription.advance(1)
+    second = subscription.take()
+    assert [taken.events[0].payload for taken in (first, second)] == [1, 2]  # type: ignore[union-attr]
+    subscription.close()
+
+
+async def test_an_actor_conflates_what_it_is_too_slow_for(running: Core) -> None:
+    seen: list[Any] = []
+    gate = asyncio.Event()
+
+    class Slow(Actor[str]):
+        async def pre_start(self, ctx: ActorContext[str]) -> None:
+            await subscribe(running.bus, ctx.myself, "a.typing", ephemeral="conflate")
+
+        async def handle_event(self, event: Event, ctx: ActorContext[str]) -> None:
+            seen.append(event.payload)
+            await gate.wait()
+
+    ref = await running.system.spawn(Slow)
+    publish_event(running.bus, "a.typing", 0)
+    await until(lambda: seen == [0])
+    for n in range(1, 10):
+        publish_event(running.bus, "a.typing", n)
+    gate.set()
+    await until(lambda: len(seen) == 2)
+    assert seen == [0, 9]
+    with pytest.raises(BadRequest):
+        await running.bus.subscribe(ref, "b.typing", ephemeral="keep")  # type: ignore[arg-type]
+    assert running.log.subscriptions == 1
+
+
+async def test_ephemeral_topics_are_a_matter_of_policy(new_store: Callable[[], EventStore]) -> None:
+    async with core(new_store(), ephemeral=("deltas.*",)) as running:
+        for topic, kept in (("deltas.a.b", False), ("x.typing", False), ("deltas", True)):
+            assert ((await publish_event(running.bus, topic, 1)).seq is not None) is kept
+    with pytest.raises(StartError, match=r"a\.\*\*"):
+        async with core(new_store(), ephemeral=("a.**",)):
+            pass
+
+
+async def test_who_waits_for_room_is_slowed_down_and_who_does_not_is_told(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.bus.log.LOCAL_WAITING", 8)
+    answers = []
+    for n in range(100):
+        await running.bus.room()
+        assert running.log.waiting < 8
+        answers.append(publish_event(running.bus, "a.b", n))
+    assert [(await answer).seq for answer in answers] == list(range(1, 101))
+
+    async def one(n: int) -> None:
+        await running.bus.room()
+        answers.append(publish_event(running.bus, "a.b", n))
+        assert running.log.waiting <= 8
+
+    tasks = [asyncio.ensure_future(one(n)) for n in range(50)]
+    await asyncio.sleep(0)
+    tasks[20].cancel()
+    tasks[49].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*answers)
+    assert running.bus.head == 148
+
+    with pytest.raises(Overloaded):
+        await asyncio.gather(*[publish_event(running.bus, "a.b", n) for n in range(9)])
+
+
+async def test_room_counts_bytes_too(running: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.bus.log.WAITING_BYTES", 50_000)
+    answers = []
+    for _ in range(20):
+        await running.bus.room()
+        answers.append(publish_event(running.bus, "a.b", "x" * 20_000))
+        assert running.log.waiting_bytes < 80_000
+    assert len(await asyncio.gather(*answers)) == 20
+
+
+async def test_nobody_waits_for_room_in_a_closed_log(
+    new_store: Callable[[], EventStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.bus.log.LOCAL_WAITING", 0)
+    async with core(new_store()) as running:
+        waiting = asyncio.ensure_future(running.bus.room())
+        await asyncio.sleep(0)
+    await asyncio.wait_for(waiting, 10)
 
 
 async def test_start_last_gives_the_newest_of_each_topic_then_live(running: Core) -> None:

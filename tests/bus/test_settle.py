@@ -7,15 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.bus.intake import Pending
-from antiphon.bus.settle import settle, unavailable
+from antiphon.bus.settle import expecting, given_keys, settle, unavailable
 from antiphon.bus.store import Stored
-from antiphon.errors import IdConflict, StorageUnavailable
+from antiphon.errors import IdConflict, StorageUnavailable, WrongExpectedSeq
 from antiphon.messages import Event
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def pending(topic: str, id: str, payload: object, *, given: bool = True) -> Pending:
+def pending(
+    topic: str, id: str, payload: object, *, given: bool = True, expect: int | None = None
+) -> Pending:
     event = Event(
         id=id,
         topic=topic,
@@ -27,7 +29,7 @@ def pending(topic: str, id: str, payload: object, *, given: bool = True) -> Pend
     )
     body = msgspec.json.encode(event)[1:]
     key = f"ann\x1f{id}" if given else None
-    return Pending(topic, id, body, key, False, None)
+    return Pending(topic, id, body, key, False, None, expect)
 
 
 def event(p: Pending) -> Event:
@@ -110,3 +112,73 @@ def test_each_publish_gets_exactly_one_answer_and_the_first_of_an_id_wins(
             assert (p, winner.seq) in settled.duplicates
         else:
             assert p in [q for q, _ in settled.refused]
+
+
+def test_the_last_seqs_are_asked_for_only_if_something_depends_on_them() -> None:
+    depends = pending("a.b", "1", 1, expect=0)
+    assert settle([pending("a.b", "2", 2), depends], 0, 1, {}) is None
+    assert expecting([pending("a.b", "2", 2), depends]) == [depends]
+    assert given_keys([depends]) == [("a.b", "ann\x1f1")]
+
+
+def test_of_two_with_the_same_expectation_in_one_batch_the_first_wins() -> None:
+    first, second = (pending("a.b", id, id, given=False, expect=7) for id in "12")
+    settled = settle([first, second], 9, 1, {}, {"a.b": 7})
+    assert settled.stored == [first]
+    [(refused, error)] = settled.refused
+    assert refused is second
+    assert isinstance(error, WrongExpectedSeq)
+    assert error.last_seq == first.seq == 10
+
+
+def test_a_duplicate_stays_one_whatever_is_expected() -> None:
+    stored = settle([pending("a.b", "1", 1, expect=0)], 0, 1, {}, {}).rows[0]
+    again = pending("a.b", "1", 1, expect=0)
+    existing = {("a.b", "ann\x1f1"): Stored(1, "a.b", stored.data)}
+    assert settle([again], 1, 2, existing, {"a.b": 1}).duplicates == [(again, 1)]
+
+
+TOPICS = ("a.b", "a.c")
+asked_for = st.tuples(
+    st.sampled_from(TOPICS),
+    st.one_of(st.none(), st.integers(0, 12)),
+    st.one_of(st.none(), st.sampled_from("123")),
+)
+
+
+@given(st.lists(st.lists(asked_for, max_size=8), max_size=6))
+def test_expectations_agree_with_a_plain_list(
+    batches: list[list[tuple[str, int | None, str]]],
+) -> None:
+    """Batch by batch the same as one event after the other, each looked at alone."""
+    log: list[tuple[str, str | None]] = []  # its index + 1 is the seq
+    existing: dict[tuple[str, str], Stored] = {}
+    for asked in batches:
+        batch = [
+            pending(topic, id or "none", 0, given=id is not None, expect=expect)
+            for topic, expect, id in asked
+        ]
+        head = len(log)
+        last_seqs = {
+            name: max(at for at, kept in enumerate(log, 1) if kept[0] == name)
+            for name in {kept[0] for kept in log}
+        }
+        settled = settle(batch, head, 1, existing, last_seqs)
+        refused = {id(p): error for p, error in settled.refused}
+        duplicates = {id(p): seq for p, seq in settled.duplicates}
+        for p in batch:
+            seqs = [at for at, kept in enumerate(log, 1) if kept == (p.topic, p.given)]
+            last = max((at for at, kept in enumerate(log, 1) if kept[0] == p.topic), default=0)
+            if p.given is not None and seqs:
+                assert duplicates.pop(id(p)) == seqs[0]
+            elif p.expect is not None and p.expect != last:
+                assert refused.pop(id(p)).last_seq == last
+            else:
+                log.append((p.topic, p.given))
+                assert p.seq == len(log)
+        assert not refused
+        assert not duplicates
+        assert settled.upto == len(log)
+        for row in settled.rows:
+            if row.given is not None:
+                existing[row.topic, row.given] = Stored(row.seq, row.topic, row.data)

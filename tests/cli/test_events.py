@@ -6,12 +6,14 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.conftest import Shell, environment, wait_for
 
 from antiphon.client import Endpoint, HttpClient
+from antiphon.errors import WrongExpectedSeq
 from antiphon.messages import EventIn, Published
 
 
@@ -63,6 +65,21 @@ def test_publishing_again_with_the_same_id_changes_nothing(live: Shell) -> None:
     refused = live("publish", "same.id", "2", "--id", "x")
     assert refused.returncode == 1
     assert refused.stderr.endswith("(id_conflict)\n")
+
+
+def test_publishing_at_an_end_that_has_moved_is_refused_with_the_last_seq(live: Shell) -> None:
+    live.ok("publish", "end.moves", "1", "--expect-last-seq", "0")
+    refused = live("publish", "end.moves", "2", "--expect-last-seq", "0")
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("(wrong_expected_seq)\n")
+    facts = json.loads((live.data / "server.json").read_text())
+    token = (live.data / "admin-token").read_text().strip()
+    event = EventIn(topic="end.moves", expect_last_seq=0)
+    with HttpClient(Endpoint(facts["url"], token)) as client:
+        with pytest.raises(WrongExpectedSeq) as wrong:
+            client.publish(event)
+        [raw] = client.query(["end.moves"]).events
+        assert wrong.value.last_seq == json.loads(raw)["seq"]
 
 
 @pytest.mark.parametrize(
@@ -199,3 +216,25 @@ def test_an_open_tail_survives_a_killed_server_and_has_each_event_once(shell: Sh
     assert tail.end() == 0
     assert any("lost the server" in line for line in tail.err)
     assert int(cursor_of(tail.err).split(".")[1]) >= after[-1]
+
+
+def test_a_topic_is_described_by_a_schema_that_publishes_must_fit(
+    live: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "order.json"
+    file.write_text('{"type": "object", "required": ["n"]}')
+    assert live("topics", "describe", "described.*").returncode == 1
+    live.ok("topics", "describe", "described.*", "--schema", str(file))
+    shown = json.loads(live.ok("topics", "describe", "described.*"))
+    assert shown == {"type": "object", "required": ["n"]}
+    refused = live("publish", "described.x", "{}")
+    assert (refused.returncode, "at ''" in refused.stderr) == (2, True)
+    live.ok("publish", "described.x", '{"n": 1}')
+    live.ok("topics", "describe", "described.*", "--remove")
+    live.ok("publish", "described.x", "{}")
+    file.write_text('{"type": "text"}')
+    wrong = live("topics", "describe", "described.*", "--schema", str(file))
+    assert (wrong.returncode, "(invalid_schema)" in wrong.stderr) == (2, True)
+    assert live("topics", "describe", "a", "--remove", "--schema", str(file)).returncode == 2
+    assert "described.x" in live.ok("topics", "list", "described.*")
+    assert "described.x" in live.ok("topics", "described.*")

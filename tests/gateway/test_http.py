@@ -97,6 +97,20 @@ async def test_the_same_id_twice_is_a_duplicate_and_with_other_content_a_conflic
     problem(other, 409, "id_conflict")
 
 
+async def test_an_expected_seq_is_kept_to_by_both_doors_and_the_answer_names_the_last(
+    desk: Any,
+) -> None:
+    event = {"topic": "a.b", "expect_last_seq": 0}
+    first = (await desk.post("/v1/events", event)).json()["results"][0]
+    refused = await desk.post("/v1/events", event)
+    assert problem(refused, 409, "wrong_expected_seq")["last_seq"] == first["seq"]
+    async with desk.client() as socket:
+        wrong, right = await socket.pub(event, {**event, "expect_last_seq": first["seq"]})
+    assert wrong["error"]["code"] == "wrong_expected_seq"
+    assert wrong["error"]["last_seq"] == first["seq"]
+    assert right["seq"] == first["seq"] + 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
@@ -471,3 +485,22 @@ async def test_the_built_page_is_served_and_nothing_beside_it(desk: Any, tmp_pat
         answer = await desk.ask("GET", path, token=None)
         assert answer.status == 404, path
         json.loads(answer.body)
+
+
+# --- schemas ------------------------------------------------------------------------------
+
+
+async def test_a_schema_is_set_shown_kept_to_and_removed(desk: Any) -> None:
+    schema = {"type": "object", "required": ["n"]}
+    assert (await desk.ask("PUT", "/v1/schemas/a.%2A", json.dumps(schema))).status == 204
+    assert (await desk.ask("GET", "/v1/schemas")).json() == {"a.*": schema}
+    refused = await desk.post("/v1/events", {"topic": "a.b", "payload": {}})
+    assert "at ''" in problem(refused, 400, "invalid_payload")["detail"]
+    async with desk.client() as socket:
+        wrong, right = await socket.pub({"topic": "a.b"}, {"topic": "a.b", "payload": {"n": 1}})
+    assert wrong["error"]["code"] == "invalid_payload"
+    assert "seq" in right
+    assert (await desk.ask("DELETE", "/v1/schemas/a.%2A")).status == 204
+    problem(await desk.ask("DELETE", "/v1/schemas/a.%2A"), 404, "not_found")
+    bad = await desk.ask("PUT", "/v1/schemas/a.b", '{"type": "text"}')
+    problem(bad, 400, "invalid_schema")

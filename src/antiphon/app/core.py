@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ from typing import Any
 from antiphon.actors import ActorSystem, Child, Observer, Supervisor
 from antiphon.app.folder import DataFolder
 from antiphon.bus import BUS, STORE, Bus, EventBusActor, EventStore, EventStoreActor, Log, Table
+from antiphon.bus.bus import EPHEMERAL
+from antiphon.bus.schemas import Schemas
 from antiphon.bus.store import StoreCorrupt
-from antiphon.errors import SpawnFailed, StartError
+from antiphon.bus.topics import check_pattern
+from antiphon.errors import InvalidPattern, SpawnFailed, StartError
 from antiphon.stores import MemoryEventStore, SqliteEventStore
 
 SHUTDOWN_S = 30.0
@@ -37,16 +40,26 @@ async def core(
     observer: Observer | None = None,
     watchdog: float | None = None,
     where: object = "the log",
+    ephemeral: Sequence[str] = (),
+    schemas: Path | None = None,
 ) -> AsyncIterator[Core]:
     """Run log and bus on *store*, supervised, until the block ends.
 
     Args:
         watchdog: Seconds that the loop may be blocked before a warning says by whom.
         where: Names the store in an error.
+        ephemeral: More patterns of topics whose events are handed on but not kept, beside
+            ``*.typing`` and ``_sys.stats.*``.
+        schemas: The file that keeps the schemas of payloads; None keeps them in memory.
 
     Raises:
-        StartError: The store can't be opened.
+        StartError: The store or *schemas* can't be opened, or one of *ephemeral* is no pattern.
     """
+    try:
+        not_kept = tuple(check_pattern(pattern) for pattern in (*EPHEMERAL, *ephemeral))
+    except InvalidPattern as error:
+        raise StartError(f"cannot take ephemeral topics: {error}") from error
+    rules = Schemas(schemas)
     log = Log(store)
     table = Table(log)
     children: list[Child[Any]] = [
@@ -59,7 +72,8 @@ async def core(
                 await system.supervise(Supervisor(children), name="log")
             except SpawnFailed as error:
                 raise start_error(error, f"open {where}") from error
-            yield Core(system, log, Bus(log, system.ref(BUS)))
+            bus = Bus(log, system.ref(BUS), ephemeral=not_kept, schemas=rules)
+            yield Core(system, log, bus)
     finally:
         await log.aclose(SHUTDOWN_S)
 
@@ -75,22 +89,31 @@ def start_error(error: BaseException, tried: str) -> StartError:
 
 
 @asynccontextmanager
-async def open(path: str | os.PathLike[str] | None = None) -> AsyncIterator[Core]:
+async def open(
+    path: str | os.PathLike[str] | None = None, *, ephemeral: Sequence[str] = ()
+) -> AsyncIterator[Core]:
     """Open a log in the data folder *path* (None: in memory), with bus and actor system.
 
     ``async with antiphon.open("data") as app:`` gives ``app.bus`` and ``app.system``.
+
+    Args:
+        ephemeral: More patterns of topics whose events are handed on but not kept, beside
+            ``*.typing`` and ``_sys.stats.*``.
 
     Raises:
         StartError: The folder can't be used, or its log is not one.
     """
     if path is None:
-        async with core(MemoryEventStore()) as running:
+        async with core(MemoryEventStore(), ephemeral=ephemeral) as running:
             yield running
         return
     folder = DataFolder(Path(path))
     folder.acquire()
     try:
-        async with core(SqliteEventStore(folder.log), where=folder.log) as running:
+        store = SqliteEventStore(folder.log)
+        async with core(
+            store, where=folder.log, ephemeral=ephemeral, schemas=folder.schemas
+        ) as running:
             yield running
     finally:
         folder.release()

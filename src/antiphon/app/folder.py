@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from antiphon.errors import StartError
-from antiphon.places import LOCK_FILE, LOG_FILE, SERVER_FILE, TOKEN_FILE
+from antiphon.places import LOCK_FILE, LOG_FILE, SCHEMAS_FILE, SERVER_FILE, TOKEN_FILE
 
 
 class DataFolder:
@@ -29,6 +29,10 @@ class DataFolder:
     @property
     def log(self) -> Path:
         return self.path / LOG_FILE
+
+    @property
+    def schemas(self) -> Path:
+        return self.path / SCHEMAS_FILE
 
     @property
     def token(self) -> Path:

@@ -101,7 +101,12 @@ class Server:
                 observing = Observing()
                 store = SqliteEventStore(self.folder.log)
                 async with core(
-                    store, observer=observing, watchdog=BLOCKED_S, where=self.folder.log
+                    store,
+                    observer=observing,
+                    watchdog=BLOCKED_S,
+                    where=self.folder.log,
+                    ephemeral=settings.ephemeral,
+                    schemas=self.folder.schemas,
                 ) as running:
                     observing.attach(running.bus)
                     return await self._serve(running, listening, token, workspace, program)

@@ -1,1 +1,1 @@
-"""Where Antiphon meets what is no actor: folders (``files``)."""
+"""Where Antiphon meets what is no actor: folders (``files``), ``threads``, ``logging``."""

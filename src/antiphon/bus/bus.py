@@ -14,12 +14,22 @@ from typing import Any, NamedTuple
 from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
-from antiphon.bus.event_rules import EVENT_BYTES, add_header, check_fields, check_payload, to_utc
+from antiphon.bus.ephemeral import EphemeralPolicy
+from antiphon.bus.event_rules import (
+    EVENT_BYTES,
+    MAX_INT,
+    add_header,
+    check_fields,
+    check_payload,
+    to_utc,
+)
 from antiphon.bus.intake import Pending
 from antiphon.bus.iterator import EventIterator
 from antiphon.bus.log import Log
 from antiphon.bus.position import resolve
 from antiphon.bus.protocol import BusMessage, Subscribe, Unsubscribe
+from antiphon.bus.schemas import Schemas
+from antiphon.bus.schemas import check as check_schemas
 from antiphon.bus.store import Query, Stored, StoreStatus
 from antiphon.bus.subscription import Subscription
 from antiphon.bus.topics import check_pattern, check_topic, matches
@@ -29,6 +39,7 @@ from antiphon.errors import (
     Forbidden,
     InvalidPattern,
     InvalidPayload,
+    NotFound,
     Overloaded,
     PayloadTooLarge,
     StorageUnavailable,
@@ -45,6 +56,7 @@ TRACEPARENT = "traceparent"
 EPHEMERAL = ("*.typing", "_sys.stats.*")
 TOPICS_KEPT = 100_000
 NONE_GIVEN = (None,) * 7
+SCHEMAS = "_sys.schemas"
 
 
 class Page(NamedTuple):
@@ -64,14 +76,25 @@ class Bus:
         log: The log to work on.
         actor: The EventBusActor, for subscriptions of actors.
         ephemeral: Patterns of topics whose events are handed on but not kept.
+        schemas: Which payloads topics take; None: any, until ``set_schema``.
+
+    Raises:
+        InvalidPattern: One of *ephemeral* is none.
     """
 
     def __init__(
-        self, log: Log, actor: ActorRef[BusMessage], *, ephemeral: Sequence[str] = EPHEMERAL
+        self,
+        log: Log,
+        actor: ActorRef[BusMessage],
+        *,
+        ephemeral: Sequence[str] = EPHEMERAL,
+        schemas: Schemas | None = None,
     ) -> None:
         self._log = log
         self._actor = actor
-        self._ephemeral = tuple(ephemeral)
+        self._ephemeral = tuple(check_pattern(pattern) for pattern in ephemeral)
+        self._schemas = Schemas() if schemas is None else schemas
+        self._changing = asyncio.Lock()
         self._letterheads: dict[Principal, dict[str, Letterhead]] = {}
         self._heads_kept = 0
         self._writer: Principal | None = None  # who published last, and what is kept for them
@@ -118,6 +141,7 @@ class Bus:
         causation_id: str | None = None,
         key: str | None = None,
         headers: dict[str, str] | None = None,
+        expect_last_seq: int | None = None,
         level: Level = "synced",
         principal: Principal = SYSTEM,
         remote: bool = False,
@@ -128,12 +152,21 @@ class Bus:
         trace is current, the event carries its correlation id and its ``traceparent``
         header, unless given others, or the headers are full.
 
+        Args:
+            expect_last_seq: Store it only if the last event of *topic* has this seq; 0: only
+                if it never had one. A repeated *id* is a duplicate all the same.
+
         Raises:
-            InvalidTopic, InvalidPayload, PayloadTooLarge, Forbidden: At once, nothing queued.
-            Overloaded, StorageUnavailable: By the future.
+            InvalidTopic, InvalidPayload, PayloadTooLarge, Forbidden, BadRequest: At once,
+                nothing queued.
+            Overloaded, StorageUnavailable, IdConflict, WrongExpectedSeq: By the future.
         """
         head = self._letterhead(topic, principal)
         words = check_payload(payload, limit=EVENT_BYTES)
+        if head.schemas:
+            check_schemas(topic, payload, head.schemas)
+        if expect_last_seq is not None:
+            _check_expected(topic, expect_last_seq, head.ephemeral)
         trace = current_trace()
         others = (source, time, correlation_id, causation_id, key, headers, trace)
         if id is None and type == "custom.event" and others == NONE_GIVEN:
@@ -179,7 +212,7 @@ class Bus:
             return future
         given = None if id is None else f"{principal.name}\x1f{id}"
         waits = None if level == "none" else future
-        pending = Pending(topic, name, body, given, time is not None, waits)
+        pending = Pending(topic, name, body, given, time is not None, waits, expect_last_seq)
         try:
             self._log.put(pending, remote=remote)
         except (Overloaded, StorageUnavailable) as error:
@@ -188,6 +221,18 @@ class Bus:
         if waits is None:
             future.set_result(Published(id=name, seq=None, level="none"))
         return future
+
+    async def room(self) -> None:
+        """Wait while too much is waiting to be stored, so that the next publish is taken.
+
+        For code of this process that publishes without awaiting each answer::
+
+            await bus.room()
+            answers.append(bus.publish_event(topic, payload))
+
+        Whoever doesn't wait is told ``Overloaded`` beyond 131,072 events or 64 MiB.
+        """
+        await self._log.room()
 
     def publish(
         self,
@@ -214,6 +259,7 @@ class Bus:
             causation_id=event.causation_id,
             key=event.key,
             headers=event.headers,
+            expect_last_seq=event.expect_last_seq,
             level=level,
             principal=principal,
             remote=remote,
@@ -233,21 +279,63 @@ class Bus:
             if not principal.access.may_publish(topic):
                 raise Forbidden(f"{principal.name} may not publish to {topic}", value=topic)
             ephemeral = any(matches(pattern, topic) for pattern in self._ephemeral)
-            head = Letterhead.of(topic, principal, ephemeral=ephemeral)
+            schemas = self._schemas.of(topic)
+            head = Letterhead.of(topic, principal, ephemeral=ephemeral, schemas=schemas)
             self._keep(head, topic, principal)
         return head
 
     def _keep(self, head: Letterhead, topic: str, principal: Principal) -> None:
         if self._heads_kept >= TOPICS_KEPT:
-            self._letterheads.clear()
-            self._heads_kept = 0
+            self._forget_letterheads()
+            self._writer = principal
             self._heads = self._letterheads[principal] = {}
         self._heads_kept += 1
         self._heads[topic] = head
 
+    def _forget_letterheads(self) -> None:
+        self._letterheads.clear()
+        self._heads_kept = 0
+        self._writer = None
+
     def _pass_on(self, topic: str, body: bytes) -> None:
         batch = Batch(after=0, upto=0, seqs=(0,), topics=[topic], data=[body])
         self._log.deliver_ephemeral(batch)
+
+    # --- schemas ------------------------------------------------------------------------
+
+    def schemas(self) -> dict[str, Any]:
+        """The JSON schema of each pattern that has one, as JSON values."""
+        return self._schemas.all()
+
+    async def set_schema(
+        self, pattern: str, schema: Any | None, *, principal: Principal = SYSTEM
+    ) -> None:
+        """From now on refuse payloads for topics of *pattern* that don't fit *schema*.
+
+        Kept before it counts, across restarts. Stored events stay as they are. The change is
+        told on ``_sys.schemas``.
+
+        Args:
+            schema: JSON Schema 2020-12; None takes the pattern's away.
+
+        Raises:
+            InvalidPattern, InvalidSchema, BadRequest: *pattern* takes no schema, or it is none.
+            NotFound: The pattern has none that could be taken away.
+            StorageUnavailable: The disk refused; all is as before.
+        """
+        async with self._changing:
+            following = self._schemas.changed(pattern, schema)
+            if schema is None and pattern not in self._schemas.all():
+                raise NotFound(f"{pattern} has no schema", value=pattern)
+            await asyncio.to_thread(self._schemas.save, following)
+            self._schemas.take(following)
+            self._forget_letterheads()
+        self.publish_event(
+            SCHEMAS,
+            {"pattern": pattern, "schema": schema, "by": principal.name},
+            key=pattern,
+            level="none",
+        )
 
     # --- subscribing --------------------------------------------------------------------
 
@@ -285,14 +373,19 @@ class Bus:
         on_ready: Callable[[], None],
         sid: str = "",
         narrow: bool = False,
+        ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> Subscription:
         """A subscription that its holder pulls from and closes.
+
+        Args:
+            ephemeral: What a slow reader of ephemeral events keeps: the newest 256
+                (``drop_oldest``), or the newest of each topic (``conflate``).
 
         Raises:
             InvalidPattern, Forbidden, BadRequest: See ``check_patterns``; *start* is none.
         """
         checked = self.check_patterns(patterns, principal, narrow=narrow)
-        return self._log.subscribe(sid, checked, principal.access, start, on_ready)
+        return self._log.subscribe(sid, checked, principal.access, start, on_ready, ephemeral)
 
     async def subscribe(
         self,
@@ -301,15 +394,17 @@ class Bus:
         start: str | int = "now",
         sid: str | None = None,
         principal: Principal = SYSTEM,
+        ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> str:
         """Let the actor *ref* handle the events of *patterns*, from *start*; the sid.
 
         The subscription belongs to the ref and survives restarts. Called again with the
         same patterns it keeps its position, so calling it in ``pre_start`` is right.
+        *ephemeral* is as for ``open_subscription``.
         """
         checked = self.check_patterns(patterns, principal)
         name = ",".join(checked) if sid is None else sid
-        message = Subscribe(ref, name, checked, start, principal)
+        message = Subscribe(ref, name, checked, start, principal, ephemeral)
         return await self._actor.call(message)
 
     async def unsubscribe(self, ref: ActorRef[Any], sid: str) -> bool:
@@ -317,11 +412,18 @@ class Bus:
         return await self._actor.call(Unsubscribe(ref, sid))
 
     def events(
-        self, *patterns: str, start: str | int = "now", principal: Principal = SYSTEM
+        self,
+        *patterns: str,
+        start: str | int = "now",
+        principal: Principal = SYSTEM,
+        ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> EventIterator:
-        """Iterate over events, for code that is no actor. Close it, or use ``async with``."""
+        """Iterate over events, for code that is no actor. Close it, or use ``async with``.
+
+        *ephemeral* is as for ``open_subscription``.
+        """
         checked = self.check_patterns(patterns, principal)
-        return EventIterator(self._log, checked, principal.access, start)
+        return EventIterator(self._log, checked, principal.access, start, ephemeral)
 
     # --- asking -------------------------------------------------------------------------
 
@@ -439,6 +541,13 @@ class Bus:
             first_seq=state.first_seq,
             last_seq=state.last_seq,
         )
+
+
+def _check_expected(topic: str, seq: int, ephemeral: bool) -> None:
+    if type(seq) is not int or not 0 <= seq <= MAX_INT:
+        raise BadRequest(f"expect_last_seq is a seq, or 0 for none, got {cut(seq)}", value=seq)
+    if ephemeral:
+        raise BadRequest(f"events of {topic} are not kept and have no seq", value=topic)
 
 
 def _micros(time: datetime) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from antiphon.bus.access import Access
 from antiphon.bus.batch import Slice
+from antiphon.bus.ephemeral import EphemeralPolicy
 from antiphon.bus.notices import Gap, Reset
 from antiphon.errors import SubscriptionGap, SubscriptionReset
 from antiphon.messages import Event
@@ -25,11 +26,16 @@ class EventIterator:
     """
 
     def __init__(
-        self, log: Log, patterns: tuple[str, ...], access: Access, start: str | int
+        self,
+        log: Log,
+        patterns: tuple[str, ...],
+        access: Access,
+        start: str | int,
+        ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> None:
         self._log = log
         self._ready = asyncio.Event()
-        self._subscription = log.subscribe("", patterns, access, start, self._ready.set)
+        self._subscription = log.subscribe("", patterns, access, start, self._ready.set, ephemeral)
         self._events: deque[Event] = deque()
         self._last = self._subscription.position
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from antiphon.bus.access import Access
 from antiphon.bus.batch import Audience, Batch, Shelf
+from antiphon.bus.ephemeral import EphemeralPolicy, EphemeralQueue
 from antiphon.bus.index import PatternIndex
 from antiphon.bus.intake import Pending
 from antiphon.bus.pages import Pages
@@ -66,6 +67,7 @@ class Log:
         self.on_crash: Callable[[BaseException], None] | None = None
         self._unanswered: deque[tuple[Settled, int]] = deque()
         self._turns_left = 0
+        self._for_room: deque[asyncio.Future[None]] = deque()
         self.waiting = 0
         self.waiting_bytes = 0
         self.counters = {"published": 0, "duplicates": 0, "refused": 0, "overloaded": 0}
@@ -76,6 +78,7 @@ class Log:
         self._interested: dict[str, tuple[Audience, ...]] = {}
         self._opened = False
         self._closed = False
+        self._at_end: dict[Callable[[], None], None] = {}
 
     # --- life ---------------------------------------------------------------------------
 
@@ -111,7 +114,15 @@ class Log:
                 logger.error("the log's writer did not end in %s s", timeout)
             await asyncio.sleep(0)  # lets the last batch be announced
             self._answer_all()
+        self._make_room(len(self._for_room))  # the next publish tells them why not
+        for tell in list(self._at_end):
+            tell()
         await asyncio.to_thread(self.pages.close)
+
+    def at_end(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Let *tell* be called in the loop when the log has closed; returns what undoes this."""
+        self._at_end[tell] = None
+        return lambda: self._at_end.pop(tell, None)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Run *callback* in a later tick."""
@@ -161,10 +172,11 @@ class Log:
             why = status.message or status.state
             raise StorageUnavailable(f"the log takes no events now: {why}", retry_after_ms=1000)
         bound = REMOTE_WAITING if remote else LOCAL_WAITING
-        if self.waiting >= bound or self.waiting_bytes >= WAITING_BYTES:
+        if self._is_full(bound):
             self.counters["overloaded"] += 1
             raise Overloaded(
-                f"{self.waiting} events wait to be stored, the bound is {bound}",
+                f"{self.waiting} events of {self.waiting_bytes} bytes wait to be stored,"
+                f" the bounds are {bound} and {WAITING_BYTES}",
                 retry_after_ms=200,
                 limit=bound,
             )
@@ -187,6 +199,34 @@ class Log:
                 were stored after all.
         """
         return await self._in_writer(lambda: self.writer.take(rows, recorded_us))
+
+    async def room(self) -> None:
+        """Wait until the intake has room for another event of this process.
+
+        Returns without a turn of the loop if it has: what is published next, before anything
+        else is awaited, is taken.
+        """
+        while self._is_full(LOCAL_WAITING) and not self._closed:
+            turn: asyncio.Future[None] = self.loop.create_future()
+            self._for_room.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn in self._for_room:
+                    self._for_room.remove(turn)
+                else:
+                    self._make_room(1)  # it was this one's turn: the next one's, then
+                raise
+
+    def _is_full(self, bound: int) -> bool:
+        return self.waiting >= bound or self.waiting_bytes >= WAITING_BYTES
+
+    def _make_room(self, count: int) -> None:
+        while count > 0 and self._for_room:
+            turn = self._for_room.popleft()
+            if not turn.done():
+                turn.set_result(None)
+            count -= 1
 
     def _announce(self, settled: Settled) -> None:
         """One tick: the ring, then the subscribers; then the publishers, in their turn.
@@ -274,6 +314,8 @@ class Log:
             logger.warning("%d events that nobody waits for were refused: %s", alone, why)
         self.waiting -= len(settled.stored) + len(settled.duplicates) + len(settled.refused)
         self.waiting_bytes -= settled.size_bytes
+        if self._for_room and not self._is_full(LOCAL_WAITING):
+            self._make_room(LOCAL_WAITING - self.waiting)
         self.counters["published"] += len(settled.stored)
         self.counters["duplicates"] += len(settled.duplicates)
         self.counters["refused"] += len(settled.refused)
@@ -306,13 +348,15 @@ class Log:
         access: Access,
         start: str | int,
         on_ready: Callable[[], None],
+        ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> Subscription:
         """Open a subscription; checks of patterns and access are the caller's.
 
         Raises:
-            BadRequest: *start* is no start.
+            BadRequest: *start* is no start, or *ephemeral* no policy.
         """
         where = resolve(start, self.epochs, self.head)
+        waiting = EphemeralQueue(ephemeral)
         key = (patterns, access)
         audience = self._audiences.get(key)
         if audience is None:
@@ -321,7 +365,7 @@ class Log:
             self._interested.clear()
         audience.users += 1
         trim_clock = 0 if where.known else self.trim_clock
-        return Subscription(self, sid, audience, where, on_ready, trim_clock)
+        return Subscription(self, sid, audience, where, on_ready, trim_clock, waiting)
 
     def drop(self, subscription: Subscription) -> None:
         """Take a closed subscription out of the table."""
@@ -349,7 +393,7 @@ class Log:
                 view = batch.view(audience)
                 if view is not None:
                     for subscription in list(audience.parked):
-                        subscription.offer(batch, view)
+                        subscription.offer(topic, view)
 
     def _audiences_of(self, topic: str) -> tuple[Audience, ...]:
         found = self._interested.get(topic)

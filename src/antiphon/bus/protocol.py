@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from antiphon.actors import ActorRef, Key, Request
 from antiphon.bus.access import Principal
+from antiphon.bus.ephemeral import EphemeralPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Subscribe(Request[str]):
     patterns: tuple[str, ...]
     start: str | int
     principal: Principal
+    ephemeral: EphemeralPolicy = "drop_oldest"
 
 
 @dataclass(frozen=True, slots=True)

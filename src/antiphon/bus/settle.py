@@ -3,6 +3,9 @@
 Idempotency: the key is (principal, topic, id), for given ids only. Same key
 and same content is a duplicate and gets the first one's seq; other content is a
 conflict. Inside one batch the first wins.
+
+Expectations: what is neither is stored only if its topic's last seq is the expected one,
+the events before it in the batch counted.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import msgspec
 from antiphon.bus.batch import Batch, Shelf
 from antiphon.bus.intake import Pending
 from antiphon.bus.store import Row, Stored
-from antiphon.errors import BusError, IdConflict, StorageUnavailable
+from antiphon.errors import BusError, IdConflict, StorageUnavailable, WrongExpectedSeq
 from antiphon.messages import Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,13 +66,22 @@ class Settled:
 
 
 def settle(
-    batch: Sequence[Pending], head: int, recorded_us: int, existing: Mapping[Key, Stored]
-) -> Settled:
+    batch: Sequence[Pending],
+    head: int,
+    recorded_us: int,
+    existing: Mapping[Key, Stored],
+    last_seqs: Mapping[str, int] | None = None,
+) -> Settled | None:
     """Give seqs after *head* to what is new, and answers to what is not.
 
     Args:
         existing: Stored events by (topic, given), for those keys of the batch that
             are there already.
+        last_seqs: Of the topics that have one, for those of ``expecting``. With it,
+            *existing* must hold what is there of the keys of ``expecting``.
+
+    Returns:
+        None if the batch has expectations and *last_seqs* is not given.
     """
     settled = Settled(head, head)
     recorded = _EPOCH + timedelta(microseconds=recorded_us)
@@ -82,12 +94,19 @@ def settle(
         topic, given, body = pending.topic, pending.given, pending.body
         settled.size_bytes += len(body)
         if given is not None:
-            key = (topic, given)
-            before = _before(key, existing, first)
+            before = _before((topic, given), existing, first)
             if before is not None:
                 _repeat(settled, pending, *before)
                 continue
-            first[key] = pending
+        if pending.expect is not None:
+            if last_seqs is None:
+                return None
+            last = sizes[topic][3] if topic in sizes else last_seqs.get(topic, 0)
+            if pending.expect != last:
+                settled.refused.append((pending, _wrong_expected(pending, last)))
+                continue
+        if given is not None:
+            first[topic, given] = pending
         seq += 1
         pending.seq = seq
         data = b'{"seq":%d%b%b' % (seq, middle, body)
@@ -124,6 +143,16 @@ def outside(rows: Sequence[Row], head: int) -> Settled:
     return settled
 
 
+def expecting(batch: Sequence[Pending]) -> list[Pending]:
+    """Those publishes that depend on their topic's last seq."""
+    return [pending for pending in batch if pending.expect is not None]
+
+
+def given_keys(batch: Sequence[Pending]) -> list[Key]:
+    """The keys of idempotency in *batch*."""
+    return [(pending.topic, pending.given) for pending in batch if pending.given is not None]
+
+
 def unavailable(batch: Sequence[Pending], head: int, why: str, *, retry_after_ms: int) -> Settled:
     """Refuse the whole batch because the disk did."""
     error = StorageUnavailable(f"the log takes no events now: {why}", retry_after_ms=retry_after_ms)
@@ -143,6 +172,15 @@ def _before(
 
 def _event(pending: Pending) -> Event:
     return _decode(b"{" + pending.body)
+
+
+def _wrong_expected(pending: Pending, last: int) -> WrongExpectedSeq:
+    found = f"its last event is {last}" if last else "it never had an event"
+    return WrongExpectedSeq(
+        f"expected {pending.topic} to end at {pending.expect}, but {found}",
+        last_seq=last,
+        value=pending.expect,
+    )
 
 
 def _repeat(settled: Settled, pending: Pending, before: Event, seq: int) -> None:

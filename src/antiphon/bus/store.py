@@ -167,6 +167,10 @@ class EventStore(Protocol):
         """The stored events of these (topic, given) keys."""
         ...
 
+    def last_seqs(self, topics: Iterable[str]) -> Mapping[str, int]:
+        """The seq of the last event that each of *topics* ever had; none for unknown ones."""
+        ...
+
     def head(self) -> int:
         """The last seq on disk, read afresh."""
         ...

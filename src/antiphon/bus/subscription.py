@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from antiphon.bus.batch import Audience, Batch, Slice, View
+from antiphon.bus.ephemeral import EphemeralQueue
 from antiphon.bus.notices import BusNotice, Gap, Lag, Live, Reset
 from antiphon.bus.position import Start
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SLICE_EVENTS = 256
 SLICE_BYTES = 1024 * 1024
-EPHEMERAL_QUEUE = 256
 SCAN_BATCHES = 1024
 """Most batches looked through in one ``peek``, so that no peek holds up the loop."""
 
@@ -37,7 +37,6 @@ class Subscription:
     Attributes:
         position: The last seq scanned; None of its later events were handed out.
         live: It has caught up once, and since then only committed batches came.
-        missed: Ephemeral events dropped, in all.
     """
 
     def __init__(
@@ -48,13 +47,14 @@ class Subscription:
         start: Start,
         on_ready: Callable[[], None],
         trim_clock: int,
+        ephemeral: EphemeralQueue,
     ) -> None:
         self._log = log
         self.sid = sid
         self.audience = audience
         self.live = False
         self.closed = False
-        self.missed = 0
+        self._behind = 0
         self._on_ready = on_ready
         self._position = start.position
         self._trim_clock = trim_clock
@@ -65,8 +65,8 @@ class Subscription:
         self._view: View | None = None
         self._offset = 0
         self._notices: deque[BusNotice] = deque()
-        self._ephemeral: deque[tuple[Batch, View]] = deque()
-        self._lag = 0
+        self._ephemeral = ephemeral
+        self._handing: View | None = None  # an ephemeral event, peeked
         self._snapshot = start.last
         if start.reset is not None:
             self._notices.append(Reset(sid, start.reset, log.cursor(start.position)))
@@ -83,6 +83,16 @@ class Subscription:
     @property
     def cursor(self) -> str:
         return self._log.cursor(self.position)
+
+    @property
+    def missed(self) -> int:
+        """Ephemeral events that came while it was behind or had no room, in all."""
+        return self._behind + self._ephemeral.dropped
+
+    @property
+    def conflated(self) -> int:
+        """Ephemeral events whose place a newer one of their topic took, in all."""
+        return self._ephemeral.replaced
 
     # --- reading ------------------------------------------------------------------------
 
@@ -109,11 +119,12 @@ class Subscription:
                 return self._notices.popleft()
         if self._view is not None:
             return self._slice(self._view, limit, max_bytes)
-        if self._lag:
-            lag, self._lag = self._lag, 0
+        if lag := self._ephemeral.take_lag():
             return Lag(self.sid, lag)
-        if self._ephemeral:
-            _, view = self._ephemeral[0]
+        if self._handing is None and self._ephemeral:
+            self._handing = self._ephemeral.take()
+        if self._handing is not None:
+            view = self._handing
             return Slice(view, 0, len(view), self.position, ephemeral=True)
         self._idle = True
         return None
@@ -126,8 +137,7 @@ class Subscription:
         """
         view = self._view
         if view is None:
-            if self._ephemeral:
-                self._ephemeral.popleft()
+            self._handing = None
             return True
         self._offset += count
         if self._offset < len(view.data):
@@ -219,16 +229,12 @@ class Subscription:
         self._view = view
         self.wake()
 
-    def offer(self, batch: Batch, view: View) -> None:
-        """An ephemeral event: kept if this reader is at the head and has room."""
+    def offer(self, topic: str, view: View) -> None:
+        """An ephemeral event: kept, by its policy, if this reader is at the head."""
         if not self._parked:
-            self.missed += 1
+            self._behind += 1
             return
-        if len(self._ephemeral) >= EPHEMERAL_QUEUE:
-            self._ephemeral.popleft()
-            self._lag += 1
-            self.missed += 1
-        self._ephemeral.append((batch, view))
+        self._ephemeral.put(topic, view)
         self.wake()
 
     def wake(self) -> None:
@@ -241,7 +247,7 @@ class Subscription:
         """Let go of the place; nothing is handed out after it."""
         if not self.closed:
             self.closed = True
-            self._view = None
+            self._view = self._handing = None
             self._notices.clear()
             self._ephemeral.clear()
             self._log.drop(self)

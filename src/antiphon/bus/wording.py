@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from antiphon.bus.access import Principal
+from antiphon.bus.schemas import Ruled
 from antiphon.messages import Event
 
 FRESH_S = 0.001
@@ -26,14 +27,18 @@ class Letterhead(NamedTuple):
 
     Attributes:
         ephemeral: Its events are handed on but not kept.
+        schemas: What its payloads must fit.
         words: The JSON between an event's id and its time, all defaults.
     """
 
     ephemeral: bool
+    schemas: tuple[Ruled, ...]
     words: bytes
 
     @classmethod
-    def of(cls, topic: str, principal: Principal, *, ephemeral: bool) -> Letterhead:
+    def of(
+        cls, topic: str, principal: Principal, *, ephemeral: bool, schemas: tuple[Ruled, ...]
+    ) -> Letterhead:
         """Write it; *topic* was checked."""
         fields = {
             "topic": topic,
@@ -41,7 +46,7 @@ class Letterhead(NamedTuple):
             "source": principal.source,
             "principal": principal.name,
         }
-        return cls(ephemeral, b'",%b,"time":"' % _encode(fields)[1:-1])
+        return cls(ephemeral, schemas, b'",%b,"time":"' % _encode(fields)[1:-1])
 
 
 class Stamp:

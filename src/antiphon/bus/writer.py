@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from antiphon.bus.intake import Pending
-from antiphon.bus.settle import Settled, outside, settle, unavailable
+from antiphon.bus.settle import Settled, expecting, given_keys, outside, settle, unavailable
 from antiphon.bus.store import (
     EventStore,
     GivenIdTaken,
@@ -264,21 +264,26 @@ class Writer:
     def _try_to_store(self, batch: list[Pending]) -> None:
         self._recorded_us = max(self._recorded_us, time.time_ns() // 1000)
         existing: Mapping[tuple[str, str], Stored] = {}
+        last_seqs: Mapping[str, int] | None = None
         while True:
-            settled = self._tried = settle(batch, self.head, self._recorded_us, existing)
+            settled = settle(batch, self.head, self._recorded_us, existing, last_seqs)
+            self._tried = settled
             try:
+                if settled is None:
+                    depends = expecting(batch)
+                    existing = self.store.find_given(given_keys(depends))
+                    last_seqs = self.store.last_seqs({pending.topic for pending in depends})
+                    continue
                 if settled.rows:
                     self.store.append(settled.rows, self._recorded_us)
                 break
             except GivenIdTaken:
-                existing = self.store.find_given(
-                    [(p.topic, p.given) for p in batch if p.given is not None]
-                )
+                existing = self.store.find_given(given_keys(batch))
             except StoreUnavailable as error:
                 if not error.unknown:
                     self._refuse(batch, error)
                     return
-                if self._outcome(settled.upto):
+                if settled is not None and self._outcome(settled.upto):
                     break
         self._committed(settled)
 

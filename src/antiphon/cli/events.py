@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +26,8 @@ from antiphon.messages.event import Level
 
 LEVELS = ("synced", "committed", "none")
 DEFAULT_QUERY = 100
+PREFIX_CHARS = 48
+"""Of an id, so that the number of a line has room after it."""
 
 
 class Start(StrEnum):
@@ -50,27 +54,48 @@ def publish(
     type: Annotated[str, typer.Option(help="What kind of event it is.")] = "custom.event",
     source: Annotated[str | None, typer.Option(help="Who says so, a URI reference.")] = None,
     id: Annotated[
-        str | None, typer.Option(help="Publishing it on this topic again changes nothing.")
+        str | None,
+        typer.Option(help="Publishing it on this topic again changes nothing; of lines: a prefix."),
     ] = None,
     key: Annotated[str | None, typer.Option(help="What it is about.")] = None,
     correlation_id: Annotated[str | None, typer.Option(help="The work it belongs to.")] = None,
+    expect_last_seq: Annotated[
+        int | None,
+        typer.Option(metavar="SEQ", min=0, help="Only if this is the topic's last; 0: the first."),
+    ] = None,
     level: Annotated[LevelOption, typer.Option(help="What to wait for.")] = LevelOption.SYNCED,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Each line of the input is an event, a text.")
+    ] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Each line of the input is an event, any JSON.")
+    ] = False,
     as_json: JsonOption = False,
     data: DataOption = None,
     url: UrlOption = None,
-) -> None:
-    """Publish one event."""
+) -> int:
+    """Publish one event, or each line of the input as one."""
     given = id if id is not None else new_id()
+    by_lines = lines or json_lines
     event = EventIn(
         topic=topic,
-        payload=_payload(payload),
+        payload=None if by_lines else _payload(payload),
         type=type,
         source=source,
         id=given,
         key=key,
         correlation_id=correlation_id,
+        expect_last_seq=expect_last_seq,
     )
     wanted: Level = level.value
+    if by_lines:
+        single = (payload is not None, expect_last_seq is not None, as_json, wanted == "none")
+        if any(single) or (lines and json_lines):
+            raise typer.BadParameter(
+                "--lines and --json-lines go without each other, JSON, --expect-last-seq,"
+                " --json and --level none"
+            )
+        return _publish_lines(event, json_lines, wanted, data, url)
     with Client(data, url) as client:
         try:
             result = client.publish(event, level=wanted)
@@ -86,6 +111,32 @@ def publish(
         again = ", which was there already" if result.duplicate else ""
         stored = "was handed in" if result.seq is None else f"is event {result.seq}"
         console.say(f"{result.id} {stored}{again}")
+    return 0
+
+
+def _publish_lines(
+    event: EventIn, as_json: bool, level: Level, data: Path | None, url: str | None
+) -> int:
+    """Publish the input line by line; the counts are the last line on standard error."""
+    from antiphon.cli.feeding import Feeder, counts, feed
+    from antiphon.cli.lines import LineSplitter, json_payload, text_payload
+
+    if len(event.id or "") > PREFIX_CHARS:
+        raise typer.BadParameter(f"of lines, --id has {PREFIX_CHARS} characters at most")
+    with Client(data, url) as client:
+        client.health()
+    payload_of = json_payload if as_json else text_payload
+    feeder = Feeder(finder(data, url), event, payload_of, level=level)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        feed(sys.stdin.fileno(), feeder, LineSplitter())
+    except KeyboardInterrupt:
+        feeder.flush_once()
+        raise
+    finally:
+        feeder.close()
+        console.complain(counts(feeder))
+    return 1 if feeder.refused else 0
 
 
 def _payload(text: str | None) -> Any:
@@ -205,23 +256,3 @@ def newest(
         if before is None:
             break
     return found
-
-
-def topics(
-    patterns: PatternsArgument = None,
-    as_json: JsonOption = False,
-    data: DataOption = None,
-    url: UrlOption = None,
-) -> None:
-    """List the topics in the log."""
-    with Client(data, url) as client:
-        found = client.topics(patterns or [])
-    if as_json:
-        write = console.raw_lines()
-        for topic in found:
-            write(msgspec.json.encode(topic))
-        return
-    console.print_table(
-        ("TOPIC", "EVENTS", "SIZE", "FIRST", "LAST"),
-        [(t.name, t.count, console.size(t.size_bytes), t.first_seq, t.last_seq) for t in found],
-    )

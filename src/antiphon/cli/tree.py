@@ -10,6 +10,7 @@ from antiphon.cli import archive, events, server, watching, workers
 from antiphon.cli.actors import actors_app
 from antiphon.cli.benching import bench_app
 from antiphon.cli.doctor import doctor
+from antiphon.cli.topics import topics_app
 
 EVENTS, WORKERS, SERVER = "Events", "Workers", "Server"
 
@@ -47,7 +48,7 @@ app.command(rich_help_panel=SERVER)(server.serve)
 app.command(rich_help_panel=EVENTS)(events.publish)
 app.command(rich_help_panel=EVENTS)(events.tail)
 app.command(rich_help_panel=EVENTS)(events.query)
-app.command(rich_help_panel=EVENTS)(events.topics)
+app.add_typer(topics_app, name="topics", rich_help_panel=EVENTS)
 app.command(rich_help_panel=EVENTS)(watching.watch)
 app.command(rich_help_panel=EVENTS)(archive.export)
 app.command("import", rich_help_panel=EVENTS)(archive.import_)

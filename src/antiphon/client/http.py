@@ -155,6 +155,18 @@ class HttpClient:
         path = _path("/v1/topics", [("pattern", pattern) for pattern in patterns])
         return _decode(self.get(path), list[TopicInfo])
 
+    def schemas(self) -> dict[str, Any]:
+        """Read the JSON schema of each pattern that has one."""
+        return _decode(self.get("/v1/schemas"), dict[str, Any])
+
+    def set_schema(self, pattern: str, schema: bytes) -> None:
+        """Let topics of *pattern* take only payloads that fit *schema*, JSON as it is written."""
+        self._ask("PUT", f"/v1/schemas/{quote(pattern, safe='')}", schema)
+
+    def remove_schema(self, pattern: str) -> None:
+        """Take the schema of *pattern* away."""
+        self._ask("DELETE", f"/v1/schemas/{quote(pattern, safe='')}", None)
+
     def actors(self) -> list[ActorInfo]:
         """List the living actors, parents before children."""
         return _decode(self.get("/v1/actors"), list[ActorInfo])
@@ -261,6 +273,7 @@ def _result(data: bytes) -> bytes:
             value=fault.value,
             limit=fault.limit,
             retry_after_ms=fault.retry_after_ms,
+            last_seq=fault.last_seq,
         )
     return bytes(results[0])
 
@@ -283,6 +296,7 @@ def _refusal(answer: http.client.HTTPResponse, data: bytes) -> BusError:
         value=problem.value,
         limit=problem.limit,
         retry_after_ms=problem.retry_after_ms,
+        last_seq=problem.last_seq,
         first=problem.first,
         last=problem.last,
         cursor=problem.cursor,

@@ -12,6 +12,7 @@ _PLAIN: dict[str, type[BusError]] = {
         errors.InvalidTopic,
         errors.InvalidPattern,
         errors.InvalidPayload,
+        errors.InvalidSchema,
         errors.PayloadTooLarge,
         errors.Unauthorized,
         errors.Forbidden,
@@ -28,6 +29,7 @@ def error_from(
     value: str | None = None,
     limit: int | None = None,
     retry_after_ms: int | None = None,
+    last_seq: int | None = None,
     first: int | None = None,
     last: int | None = None,
     cursor: str | None = None,
@@ -37,6 +39,8 @@ def error_from(
         return errors.Overloaded(message, retry_after_ms=retry_after_ms or 100, limit=limit)
     if code == errors.StorageUnavailable.code:
         return errors.StorageUnavailable(message, retry_after_ms=retry_after_ms or 1000)
+    if code == errors.WrongExpectedSeq.code and last_seq is not None:
+        return errors.WrongExpectedSeq(message, last_seq=last_seq, value=value)
     if code == errors.SubscriptionGap.code and cursor is not None:
         return errors.SubscriptionGap(first or 0, last or 0, cursor)
     if code == errors.SubscriptionReset.code and cursor is not None:

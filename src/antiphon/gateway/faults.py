@@ -8,6 +8,7 @@ from antiphon.errors import (
     StorageUnavailable,
     SubscriptionGap,
     SubscriptionReset,
+    WrongExpectedSeq,
     cut,
 )
 from antiphon.messages import Err, Problem, Refused
@@ -18,11 +19,13 @@ TITLES = {
     "invalid_topic": "Not a topic",
     "invalid_pattern": "Not a pattern",
     "invalid_payload": "An event that can't be stored as it is",
+    "invalid_schema": "Not a JSON schema",
     "payload_too_large": "Too large",
     "unauthorized": "No valid token",
     "forbidden": "Not allowed",
     "not_found": "Not found",
     "id_conflict": "The id is taken by another event",
+    "wrong_expected_seq": "The topic went on meanwhile",
     "overloaded": "Too much is waiting",
     "storage_unavailable": "The log takes no events now",
     "gap": "Events were trimmed",
@@ -38,6 +41,11 @@ def retry_after_ms(error: BusError) -> int | None:
     return None
 
 
+def last_seq(error: BusError) -> int | None:
+    """How far the topic is, where the publisher expected something else."""
+    return error.last_seq if isinstance(error, WrongExpectedSeq) else None
+
+
 def refused(event_id: str | None, error: BusError) -> Refused:
     """The result of one event among several."""
     return Refused(
@@ -48,6 +56,7 @@ def refused(event_id: str | None, error: BusError) -> Refused:
             value=error.value,
             limit=error.limit,
             retry_after_ms=retry_after_ms(error),
+            last_seq=last_seq(error),
         ),
     )
 
@@ -61,6 +70,7 @@ def err(request: int | None, error: BusError) -> Err:
         value=error.value,
         limit=error.limit,
         retry_after_ms=retry_after_ms(error),
+        last_seq=last_seq(error),
     )
 
 
@@ -77,6 +87,7 @@ def problem(error: BusError, *, status: int | None = None) -> Problem:
         value=error.value,
         limit=error.limit,
         retry_after_ms=retry_after_ms(error),
+        last_seq=last_seq(error),
         first=None if gap is None else gap.first,
         last=None if gap is None else gap.last,
         cursor=None if lost is None else lost.cursor,

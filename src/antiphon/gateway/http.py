@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from antiphon import __version__
 from antiphon.actors import ActorSystem
-from antiphon.bus import Bus, Page, Principal
+from antiphon.bus import ADMIN, Bus, Page, Principal
 from antiphon.bus.event_rules import decode_publish
 from antiphon.errors import BadRequest, Forbidden, NotFound, Unauthorized, cut
 from antiphon.gateway import page
@@ -103,6 +103,12 @@ class Http:
             _split("/v1/events", GET=asked(self._query_events), POST=asked(self._publish_events)),
             route("/v1/events/{seq}", "GET", asked(self._event)),
             route("/v1/topics", "GET", asked(self._topics)),
+            route("/v1/schemas", "GET", asked(self._schemas)),
+            _split(
+                "/v1/schemas/{pattern}",
+                PUT=asked(self._set_schema),
+                DELETE=asked(self._remove_schema),
+            ),
             route("/v1/actors", "GET", asked(self._actors)),
             route("/v1/actors/{key:path}/kill", "POST", asked(self._kill)),
             _split("/v1/workers", GET=asked(self._list_workers), POST=asked(self._start_worker)),
@@ -184,6 +190,24 @@ class Http:
     async def _topics(self, request: Request, principal: Principal) -> Response:
         patterns = patterns_of(request.query_params.multi_items())
         return _json(self._bus.topics(patterns, principal=principal))
+
+    async def _schemas(self, request: Request, principal: Principal) -> Response:
+        found = self._bus.schemas()
+        may_see = principal.access.may_subscribe
+        return _json({name: schema for name, schema in found.items() if may_see(name)})
+
+    async def _set_schema(self, request: Request, principal: Principal) -> Response:
+        schema = decode(await read_json(request), dict[str, Any])
+        return await self._change_schema(request, principal, schema)
+
+    async def _remove_schema(self, request: Request, principal: Principal) -> Response:
+        return await self._change_schema(request, principal, None)
+
+    async def _change_schema(self, request: Request, principal: Principal, schema: Any) -> Response:
+        if principal is not ADMIN:
+            raise Forbidden(f"{principal.name} may not change schemas: the admin token may")
+        await self._bus.set_schema(request.path_params["pattern"], schema, principal=principal)
+        return Response(status_code=204)
 
     # --- actors and workers ---------------------------------------------------------------
 

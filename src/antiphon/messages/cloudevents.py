@@ -133,7 +133,9 @@ def from_cloudevent(found: dict[str, Any]) -> Received:
         time=_moment(found),
         payload=found.get("data"),
         headers=_headers(found),
-        **{name: _optional(found, attribute) for attribute, name in _TEXTS.items()},
+        correlation_id=_optional(found, "correlationid"),
+        causation_id=_optional(found, "causationid"),
+        key=_optional(found, "partitionkey"),
     )
     return Received(event, _optional(found, "authid"), _sequence(found))
 

@@ -88,6 +88,8 @@ class EventIn(
 
     Attributes:
         id: Given: the publish is idempotent. Absent: the server makes one.
+        expect_last_seq: Store it only if the topic's last seq is this; 0: if the topic
+            never had an event.
     """
 
     topic: str
@@ -100,6 +102,7 @@ class EventIn(
     causation_id: str | None = None
     key: str | None = None
     headers: dict[str, str] | None = None
+    expect_last_seq: int | None = None
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -119,13 +122,18 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why one event was refused."""
+    """Why one event was refused.
+
+    Attributes:
+        last_seq: Of the topic, for ``wrong_expected_seq``.
+    """
 
     code: str
     message: str
     value: str | None = None
     limit: int | None = None
     retry_after_ms: int | None = None
+    last_seq: int | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):

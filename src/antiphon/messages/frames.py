@@ -129,6 +129,7 @@ class Err(_Out, frozen=True, tag="err"):
     value: str | None = None
     limit: int | None = None
     retry_after_ms: int | None = None
+    last_seq: int | None = None
 
 
 class Ev(_Out, frozen=True, tag="ev"):

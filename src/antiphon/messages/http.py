@@ -147,6 +147,7 @@ class Problem(
     value: str | None = None
     limit: int | None = None
     retry_after_ms: int | None = None
+    last_seq: int | None = None
     first: int | None = None
     last: int | None = None
     cursor: str | None = None

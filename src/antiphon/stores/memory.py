@@ -89,6 +89,12 @@ class MemoryEventStore:
         with self._lock:
             return {key: self._given[key] for key in keys if key in self._given}
 
+    def last_seqs(self, topics: Iterable[str]) -> Mapping[str, int]:
+        """The last seq of each of *topics* that is known."""
+        with self._lock:
+            known = [name for name in topics if name in self._topics]
+            return {name: self._topics[name].last_seq for name in known}
+
     def head(self) -> int:
         """The last seq."""
         return self._head

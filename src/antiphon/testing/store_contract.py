@@ -188,6 +188,22 @@ class StoreContract:
             assert [row.seq for row in reader.page(0, 10)] == [1, 2]
         store.append([event(3, "c"), event(4, "a", given="me\x1ftwo")], START_US)
 
+    def test_the_last_seq_of_a_topic_counts_what_was_trimmed_and_what_is_not_indexed_yet(
+        self, store: EventStore
+    ) -> None:
+        store.open()
+        store.append([event(1, "a"), event(2, "b"), event(3, "a")], START_US)
+        assert store.last_seqs(["a", "b", "c"]) == {"a": 3, "b": 2}
+        store.tend(idle=True)
+        assert store.last_seqs(["a", "b", "c"]) == {"a": 3, "b": 2}
+        store.append([event(4, "a")], START_US)
+        assert store.last_seqs(["a", "b"]) == {"a": 4, "b": 2}
+        store.trim("b", 2)
+        store.close()
+        store.open()
+        assert store.last_seqs(["a", "b"]) == {"a": 4, "b": 2}
+        assert store.last_seqs([]) == {}
+
     def test_two_equal_given_ids_in_one_batch_are_refused(self, store: EventStore) -> None:
         store.open()
         with pytest.raises(GivenIdTaken):

@@ -68,6 +68,7 @@ export interface Err {
   readonly value?: string | null;
   readonly limit?: number | null;
   readonly retry_after_ms?: number | null;
+  readonly last_seq?: number | null;
 }
 
 /**
@@ -121,6 +122,8 @@ export interface Event {
  *
  * Attributes:
  *     id: Given: the publish is idempotent. Absent: the server makes one.
+ *     expect_last_seq: Store it only if the topic's last seq is this; 0: if the topic
+ *         never had an event.
  */
 export interface EventIn {
   readonly topic: string;
@@ -133,6 +136,7 @@ export interface EventIn {
   readonly causation_id?: string | null;
   readonly key?: string | null;
   readonly headers?: Readonly<Record<string, string>> | null;
+  readonly expect_last_seq?: number | null;
 }
 
 /**
@@ -148,13 +152,19 @@ export interface EventPage {
   readonly next: string | null;
 }
 
-/** Why one event was refused. */
+/**
+ * Why one event was refused.
+ *
+ * Attributes:
+ *     last_seq: Of the topic, for ``wrong_expected_seq``.
+ */
 export interface Fault {
   readonly code: string;
   readonly message: string;
   readonly value?: string | null;
   readonly limit?: number | null;
   readonly retry_after_ms?: number | null;
+  readonly last_seq?: number | null;
 }
 
 /** Events that this subscription matches were trimmed; it goes on at *cursor*. */
@@ -253,6 +263,7 @@ export interface Problem {
   readonly value?: string | null;
   readonly limit?: number | null;
   readonly retry_after_ms?: number | null;
+  readonly last_seq?: number | null;
   readonly from?: number | null;
   readonly to?: number | null;
   readonly cursor?: string | null;

@@ -91,6 +91,13 @@ UPDATE topics SET count = count - ?2, bytes = bytes - ?3, trimmed_upto = max(tri
     first_seq = coalesce((SELECT min(seq) FROM by_topic WHERE by_topic.topic_id = ?1), 0)
 WHERE topic_id = ?1
 """
+_LAST = """
+SELECT name, coalesce(
+    (SELECT seq FROM events WHERE seq > ?1 AND events.topic_id = topics.topic_id
+        ORDER BY seq DESC LIMIT 1),
+    last_seq)
+FROM json_each(?2) JOIN topics ON name = value
+"""
 _TOPICS = "SELECT name, count, bytes, first_seq, last_seq, trimmed_upto FROM topics"
 _SET = "UPDATE meta SET value = ?2 WHERE key = ?1"
 
@@ -296,6 +303,11 @@ class SqliteEventStore:
         with self._working():
             found = rows(self._connection(), _FIND_GIVEN, (asked,))
         return {known[i]: Stored(seq, known[i][0], data) for i, seq, data in found}
+
+    def last_seqs(self, topics: Iterable[str]) -> Mapping[str, int]:
+        """The last seq of each of *topics* that is known, found from the newest row backwards."""
+        with meanings(self.path):
+            return dict(rows(self._connection(), _LAST, (self._indexed, _json(list(topics)))))
 
     def head(self) -> int:
         """The last seq on disk, read afresh."""
