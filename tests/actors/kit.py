@@ -136,6 +136,9 @@ class ListSource:
         self.position += count
         self.taken.append(count)
 
+    def failed(self, count: int, error: BaseException) -> None:
+        self.advance(count)
+
     def closed(self) -> None:
         self.was_closed += 1
 

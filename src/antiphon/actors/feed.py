@@ -27,7 +27,11 @@ class EventSource(Protocol):
         ...
 
     def advance(self, count: int) -> None:
-        """Move the position: the first *count* events of the slice returned or raised."""
+        """Move the position: the handlers of the next *count* events of the slice returned."""
+        ...
+
+    def failed(self, count: int, error: BaseException) -> None:
+        """Move the position: one of the next *count* events raised *error*, or was killed."""
         ...
 
     def closed(self) -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from antiphon.actors import ActorRef, Key, Request
 from antiphon.bus.access import Principal
+from antiphon.bus.terms import Terms, check_terms
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe(Request[str]):
-    """Attach the events of *patterns*, already checked, to *ref*; answers with the sid."""
+    """Attach the events of *patterns*, already checked, to *ref*; answers with the sid.
+
+    Attributes:
+        durable: The name of a durable subscription to hold; None: an ordinary one.
+        terms: What is wanted of that one's terms, from what they are.
+    """
 
     ref: ActorRef[Any]
     sid: str
     patterns: tuple[str, ...]
     start: str | int
     principal: Principal
+    durable: str | None = None
+    terms: Callable[[Terms], Terms] = check_terms
 
 
 @dataclass(frozen=True, slots=True)
