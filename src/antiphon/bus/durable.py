@@ -92,6 +92,7 @@ class Lease:
     def take(self, limit: int = SLICE_EVENTS) -> list[Claim] | BusNotice | None:
         """The next events for this holder, which it has in hand from now on."""
         self._check()
+        self.is_idle = False
         taken = self._durable.take(self, limit)
         self.is_idle = taken is None
         return taken
@@ -293,6 +294,7 @@ class Durable:
         taken = self._claims.take(lease.token, self._now(), limit)
         if not taken:
             self._pump()
+            self._wake()  # what was read may be the others'
             if lease.lost is not None:
                 raise lease.lost
             notice = self._notice()
@@ -490,7 +492,7 @@ class Durable:
     def _end_exhausted(self) -> None:
         """Park what failed too often, or stop at it."""
         claims = self._claims
-        if claims is None:
+        if claims is None or self.kept.stop is not None:
             return
         for seq in sorted(claims.exhausted.keys() - self._parking):
             claim = claims.exhausted[seq]

@@ -85,7 +85,7 @@ class DurableSource(EventSource):
             return
         if len(guilty) == 1:
             self._suspects = max(0, self._suspects - 1)
-            lease.nack(guilty[0].seq, reason=f"{type(error).__name__}: {cut(error)}")
+            lease.nack(guilty[0].seq, reason=f"{type(error).__name__}: {cut(str(error))}")
         else:
             self._suspects = len(guilty)
         if lease.lost is None:

@@ -133,4 +133,5 @@ class Holder:
         """Release it; an Exception out of the block counts for the oldest event in hand."""
         told = isinstance(error, SubscriptionGap | SubscriptionReset)
         is_blamed = isinstance(error, Exception) and not told
-        await self.release(failed=f"{type(error).__name__}: {cut(error)}" if is_blamed else None)
+        why = f"{type(error).__name__}: {cut(str(error))}" if is_blamed else None
+        await self.release(failed=why)
