@@ -13,7 +13,7 @@ from tests.bus.conftest import until
 from tests.bus.durable_kit import advance, by_hand, letters, payloads, publish, take
 
 from antiphon.app import Core, core
-from antiphon.bus import BUS, STORE, Access, EventStore, Holder, Principal
+from antiphon.bus import BUS, STORE, Access, EventStore, Gap, Holder, Principal
 from antiphon.bus.store import Row, StoreUnavailable
 from antiphon.errors import (
     BadRequest,
@@ -249,12 +249,22 @@ async def test_a_holder_that_waits_for_events_keeps_its_lease(running: Core) -> 
     clock = by_hand(running)
     holder = await running.bus.durable("work", "a.*", lease=5.0)
     waiting = asyncio.ensure_future(take(holder, 1))
-    await asyncio.sleep(0)
     for _ in range(10):
+        await until(lambda: holder.lease.is_idle)
         advance(clock, 4.0)
     await publish(running, "a.b", 1)
     assert [event.payload for event in await waiting] == [1]
     await holder.release()
+
+
+async def test_a_holder_that_was_forgotten_while_it_waited_loses_its_lease(running: Core) -> None:
+    clock = by_hand(running)
+    holder = await running.bus.durable("work", "a.*", lease=5.0)
+    waiting = asyncio.ensure_future(take(holder, 1))
+    await until(lambda: holder.lease.is_idle)
+    waiting.cancel()
+    advance(clock, 11.0)
+    await (await running.bus.durable("work")).release()
 
 
 async def test_an_error_out_of_the_block_counts_for_the_oldest_in_hand(running: Core) -> None:
@@ -352,6 +362,31 @@ async def test_a_gap_is_told_exactly_once_and_reading_goes_on(
         await holder.release()
 
 
+async def test_a_gap_that_was_told_is_not_told_again_though_nothing_was_read_since(
+    new_store: Callable[[], EventStore],
+) -> None:
+    async with core(new_store()) as running:
+        await (await running.bus.durable("work", "a.*")).release()
+        await publish(running, "a.b", *range(10))
+        await running.log.trim("a.b", 7)
+    for gaps in ([(1, 7)], []):
+        async with core(new_store()) as running:
+            holder = await running.bus.durable("work")
+            told = []
+            while True:
+                taken = holder.lease.take()
+                if isinstance(taken, Gap):
+                    told.append((taken.first, taken.last))
+                    break
+                if taken is not None:
+                    break
+                await asyncio.sleep(0)
+            await holder.release()
+            assert told == gaps
+            if told:
+                assert running.bus.durables()[0].position == 0  # nothing was read
+
+
 async def test_events_that_were_settled_before_they_were_trimmed_are_no_gap(
     new_store: Callable[[], EventStore],
 ) -> None:
@@ -397,6 +432,18 @@ async def test_a_position_of_another_history_is_reset_and_told(
             await anext(holder)
         assert await payloads(holder, 1) == [1]
         await holder.release()
+
+
+async def test_what_is_forgotten_is_not_handed_out_any_more(running: Core) -> None:
+    holder = await running.bus.durable("work", "a.*")
+    await publish(running, "a.b", "in hand", "secret", "next")
+    await take(holder, 1)
+    running.log.durables.forget([1, 2])
+    assert await payloads(holder, 1) == ["next"]
+    assert holder.ack(3) == 2
+    [info] = running.bus.durables()
+    assert (info.position, info.lost) == (3, 1)
+    await holder.release()
 
 
 # --- groups ---------------------------------------------------------------------------------

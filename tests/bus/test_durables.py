@@ -200,6 +200,32 @@ async def test_while_the_disk_refuses_no_lease_is_given_and_what_is_held_goes_on
         assert running.bus.durables()[0].position == 2
 
 
+async def test_what_changes_during_a_save_is_saved_after_it(
+    new_store: Callable[[], EventStore],
+) -> None:
+    async with core(new_store()) as running:
+        clock = by_hand(running)
+        durables = running.log.durables
+        holder = await running.bus.durable("work", "a.*")
+        advance(clock, 0.1)
+        await publish(running, "a.b", 1, 2)
+        await take(holder, 2)
+        running.log.writer.park()
+        await until(lambda: running.bus.status.state == "parked")
+        holder.ack(1)
+        advance(clock, 0.1)
+        await until(durables._one_save.locked)
+        holder.ack(2)
+        advance(clock, 0.1)
+        running.system.ref(STORE).kill()
+        await until(lambda: durables._save_task is None)
+        advance(clock, 0.1)
+        await until(lambda: not durables._dirty and durables._save_task is None)
+        durables._closed = True
+    async with core(new_store()) as running:
+        assert running.bus.durables()[0].position == 2
+
+
 async def test_a_save_that_nobody_waits_for_any_more_is_made_up_for(running: Core) -> None:
     """The writer is parked; whoever wanted the lease has given up; then the writer goes on."""
     running.log.writer.park()

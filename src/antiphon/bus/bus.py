@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import msgspec
 
@@ -26,7 +26,7 @@ from antiphon.bus.position import resolve
 from antiphon.bus.protocol import BusMessage, Subscribe, Unsubscribe
 from antiphon.bus.store import Query, Stored, StoreStatus
 from antiphon.bus.subscription import Subscription
-from antiphon.bus.terms import MEMBERS, OnExhausted, Terms, check_terms
+from antiphon.bus.terms import MEMBERS, Terms, TermsAsked, check_terms
 from antiphon.bus.topics import check_pattern, check_topic, matches
 from antiphon.errors import (
     BadRequest,
@@ -60,14 +60,13 @@ class Page(NamedTuple):
     next: str | None
 
 
-class TermsAsked(TypedDict, total=False):
-    """What a caller may ask of a durable subscription's terms."""
+class HoldOptions(TermsAsked, total=False):
+    """What ``durable`` and ``join`` take besides the name and the patterns."""
 
-    members: int
-    window: int
-    window_bytes: int
-    tries: int
-    on_exhausted: OnExhausted
+    start: str | int
+    principal: Principal
+    member: str | None
+    lease: float | None
 
 
 class Bus:
@@ -388,7 +387,7 @@ class Bus:
         holder.hold(attached)
         return holder
 
-    async def join(self, name: str, *patterns: str, **options: Any) -> Holder:
+    async def join(self, name: str, *patterns: str, **options: Unpack[HoldOptions]) -> Holder:
         """Join the group *name*: a durable subscription with room for many; see ``durable``.
 
         Its lanes are shared out among the members, each with its own window, lease and
@@ -398,7 +397,8 @@ class Bus:
             options: As ``durable`` takes them; *member* should be the same when the same
                 one comes back, then it gets the same lanes. *members*: 256 at most.
         """
-        return await self.durable(name, *patterns, **{"members": MEMBERS, **options})
+        options.setdefault("members", MEMBERS)
+        return await self.durable(name, *patterns, **options)
 
     def durables(self) -> list[DurableInfo]:
         """The durable subscriptions, by name."""

@@ -187,9 +187,13 @@ class Claims:
         member = self._member(token)
         member.expires = now + member.ttl
 
+    def silent(self, now: float) -> list[int]:
+        """The members whose leases have run out, for ``tick`` to end."""
+        return [token for token, member in self._members.items() if member.expires <= now]
+
     def tick(self, now: float) -> list[int]:
         """End the leases that ran out, and let retries come that are due; the tokens ended."""
-        ended = [token for token, member in self._members.items() if member.expires <= now]
+        ended = self.silent(now)
         for token in ended:
             self.leave(token, now, failed="its lease ran out")
         while self._retries and self._retries[0][0] <= now:
@@ -306,6 +310,23 @@ class Claims:
         claim = self.exhausted.pop(seq, None)
         if claim is not None:
             self._forget(claim)
+
+    def forget(self, seqs: Iterable[int]) -> int:
+        """Let go of those of *seqs* that are in nobody's hand, unhandled; how many those were."""
+        gone = 0
+        for seq in seqs:
+            claim = self._open.get(seq)
+            if claim is None or any(seq in member.hand for member in self._members.values()):
+                continue
+            if self.exhausted.pop(seq, None) is None:
+                lane = self._lanes[claim.lane]
+                lane.waiting.remove(claim)
+                self._make_ready(claim.lane, lane)
+                if not lane.waiting and lane.out == 0:
+                    del self._lanes[claim.lane]
+            self._forget(claim)
+            gone += 1
+        return gone
 
     # --- inside: members ----------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -283,6 +283,12 @@ class Durable:
         self._table.touch(self.name)
         return True
 
+    def forget(self, seqs: Iterable[int]) -> None:
+        """See ``Durables.forget``."""
+        if self._claims is not None:
+            self.kept.lost += self._claims.forget(seqs)
+            self._changed()
+
     # --- what leases ask ----------------------------------------------------------------
 
     def take(self, lease: Lease, limit: int) -> list[Claim] | BusNotice | None:
@@ -532,9 +538,11 @@ class Durable:
         if claims is None:
             return
         now = self._now()
-        for lease in self.leases.values():
-            if lease.is_idle:  # it was told that there is nothing, and waits
-                claims.renew(lease.token, now)
+        for token in claims.silent(now):
+            lease = self.leases[token]
+            if lease.is_idle:  # told to wait; if it lives, it asks again
+                claims.renew(token, now)
+                lease.wake()
         ended = claims.tick(now)
         for token in ended:
             lease = self.leases.pop(token)

@@ -62,7 +62,7 @@ class DurableSource(EventSource):
         lease = self._lease
         if lease is None:
             return None
-        if not self._hand:
+        if lease.lost is not None or not self._hand:
             try:
                 taken = lease.take(1 if self._suspects else limit)
             except BusError as lost:

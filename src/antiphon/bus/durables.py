@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -238,6 +238,12 @@ class Durables:
         found = self._index.lookup(topic)
         return min((durable.position + 1 for durable in found), default=None)
 
+    def forget(self, seqs: Iterable[int]) -> None:
+        """Let go of these events, which are being removed for good, where nobody has them yet."""
+        wanted = tuple(seqs)
+        for durable in self._held.values():
+            durable.forget(wanted)
+
     def list(self) -> list[DurableInfo]:
         """All of them, by name."""
         return [self._info(durable) for _, durable in sorted(self._held.items())]
@@ -312,6 +318,8 @@ class Durables:
         self._save_task = None
         if not task.cancelled() and task.exception() is not None:
             logger.error("saving durable subscriptions failed", exc_info=task.exception())
+        for name in self._dirty:  # changed meanwhile, when the timer could start nothing
+            self.touch(name)
 
     # --- expiry -------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ above it", in less room, and they tell which events were lost if some were trimm
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 import msgspec
 
@@ -23,6 +23,16 @@ WINDOW_BYTES = 16 * 1024 * 1024
 TRIES = 1000
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class TermsAsked(TypedDict, total=False):
+    """What a caller may ask of the terms; see ``check_terms``."""
+
+    members: int
+    window: int
+    window_bytes: int
+    tries: int
+    on_exhausted: OnExhausted
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
