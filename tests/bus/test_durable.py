@@ -387,6 +387,24 @@ async def test_a_gap_that_was_told_is_not_told_again_though_nothing_was_read_sin
                 assert running.bus.durables()[0].position == 0  # nothing was read
 
 
+async def test_a_later_trim_of_another_topic_is_a_gap_of_its_own(running: Core) -> None:
+    """Though it ends before the gap that was told."""
+    await (await running.bus.durable("work", "a.*")).release()
+    await publish(running, "a.x", *range(5))
+    await publish(running, "a.y", *range(5))
+    told = []
+    for topic, upto in (("a.y", 9), ("a.x", 3)):
+        await running.log.trim(topic, upto)
+        running.log.ring.restart(running.log.head)  # as after a restart: it is read from disk
+        holder = await running.bus.durable("work")
+        with pytest.raises(SubscriptionGap) as gap:
+            await take(holder, 1)
+        told.append((gap.value.first, gap.value.last))
+        assert holder.lease._durable.kept.cursor == running.bus.cursor(0)
+        await holder.release()
+    assert told == [(1, 9), (1, 3)]
+
+
 async def test_events_that_were_settled_before_they_were_trimmed_are_no_gap(
     new_store: Callable[[], EventStore],
 ) -> None:

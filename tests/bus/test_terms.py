@@ -19,7 +19,7 @@ def test_what_is_kept_reads_back_equal() -> None:
         token=9,
         used_us=1_700_000_000_000_000,
         gap=(3, 6),
-        told=6,
+        told={"a.b": 6},
         stop=Stop(41, "no"),
         parked=1,
         lost=2,

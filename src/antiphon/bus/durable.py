@@ -137,7 +137,7 @@ class Lease:
 
     def _check(self) -> None:
         if self.lost is not None:
-            raise self.lost
+            raise self.lost.with_traceback(None)
 
 
 class Durable:
@@ -168,9 +168,10 @@ class Durable:
     @property
     def position(self) -> int:
         """Everything up to this seq is settled."""
-        if self._claims is not None and self._loading is None:
-            self._note_read()
-            return self._claims.floor
+        claims, subscription = self._claims, self._subscription
+        if claims is not None and subscription is not None and self._loading is None:
+            floor = claims.floor
+            return floor if floor < claims.read else max(floor, subscription.position)
         unsettled = self.kept.unsettled
         return min(unsettled) - 1 if unsettled else self._start()
 
@@ -277,7 +278,6 @@ class Durable:
             return False
         if skip:
             self.kept.unsettled.pop(stop.seq, None)
-            self.kept.lost += 1
         elif stop.seq in self.kept.unsettled:
             self.kept.unsettled[stop.seq] = 0
         self._table.touch(self.name)
@@ -377,14 +377,11 @@ class Durable:
             kept.used_us = self._table.now_us()
         if claims is None or self._loading is not None:
             return
-        self._note_read()
+        if self._subscription is not None:
+            claims.offer((), self._subscription.position)  # read, and not wanted
         kept.unsettled = claims.tries()
         kept.cursor = self._log.cursor(claims.read)
-
-    def _note_read(self) -> None:
-        """What was read and not wanted is read too."""
-        if self._claims is not None and self._subscription is not None:
-            self._claims.offer((), self._subscription.position)
+        kept.told = {topic: upto for topic, upto in kept.told.items() if upto > claims.read}
 
     def _start(self) -> int:
         return resolve(self.kept.cursor, self._log.epochs, self._log.head).position
@@ -407,7 +404,7 @@ class Durable:
     def _miss(self, gone: set[int]) -> None:
         """Unsettled events are not there any more; those that were trimmed make a gap."""
         self.kept.lost += len(gone)
-        upto = trimmed_upto(self._log, self.kept.patterns)
+        upto = max(trimmed_past(self._log, self.kept.patterns, 0).values(), default=0)
         trimmed = [seq for seq in gone if seq <= upto]  # the others were compacted or forgotten
         if trimmed:
             self.kept.miss(min(trimmed), max(trimmed))
@@ -447,9 +444,12 @@ class Durable:
                 offered = [Claim(seq, _lane(event), event, data) for event, data, seq in found]
                 claims.offer(offered, taken.upto)
         elif isinstance(taken, Gap):
-            if taken.last > self.kept.told:
-                self.kept.told = taken.last
-                self.kept.miss(taken.first, taken.last)
+            told = self.kept.told
+            past = trimmed_past(self._log, self.kept.patterns, claims.read)
+            fresh = {topic: upto for topic, upto in past.items() if upto > told.get(topic, 0)}
+            if fresh:
+                told.update(fresh)
+                self.kept.miss(taken.first, max(fresh.values()))
                 self._table.touch(self.name)
         elif isinstance(taken, Reset):
             self._notices.append(taken)
@@ -603,16 +603,13 @@ class Durable:
         self._changed()
 
 
-def trimmed_upto(log: Log, patterns: tuple[str, ...]) -> int:
-    """The highest seq trimmed of any topic that *patterns* match; 0 if none."""
-    return max(
-        (
-            state.trimmed_upto
-            for topic, state in log.topics.items()
-            if state.trimmed_upto and any(matches(pattern, topic) for pattern in patterns)
-        ),
-        default=0,
-    )
+def trimmed_past(log: Log, patterns: tuple[str, ...], position: int) -> dict[str, int]:
+    """The topics that *patterns* match and that were trimmed past *position*: up to where."""
+    return {
+        topic: state.trimmed_upto
+        for topic, state in log.topics.items()
+        if state.trimmed_upto > position and any(matches(pattern, topic) for pattern in patterns)
+    }
 
 
 def _check_seq(seq: object) -> int:

@@ -17,7 +17,7 @@ import msgspec
 
 from antiphon.actors import Clock, RealClock
 from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
-from antiphon.bus.durable import Durable, Lease, check_right, trimmed_upto
+from antiphon.bus.durable import Durable, Lease, check_right, trimmed_past
 from antiphon.bus.event_rules import check_text
 from antiphon.bus.index import PatternIndex
 from antiphon.bus.own_events import news
@@ -62,6 +62,7 @@ class DurableInfo(msgspec.Struct, frozen=True, kw_only=True):
         lag: Seqs between the position and the head, of whatever topics.
         holders: Their names.
         waiting, in_hand: Events read and not settled: in nobody's hand, in somebody's.
+        stalls: How often, for this holder or group, too much was unsettled to read on.
         parked, lost: Events that went to ``_sys.dlq.NAME``; that were gone before they were
             settled.
         reason: Why it is stopped.
@@ -77,6 +78,7 @@ class DurableInfo(msgspec.Struct, frozen=True, kw_only=True):
     holders: list[str]
     waiting: int
     in_hand: int
+    stalls: int
     parked: int
     lost: int
     reason: str | None = None
@@ -380,7 +382,7 @@ class Durables:
         kept.cursor = log.cursor(where.position)
         kept.used_us = self.now_us()
         if not where.known:  # what was trimmed before is not missed
-            kept.told = trimmed_upto(log, kept.patterns)
+            kept.told = trimmed_past(log, kept.patterns, where.position)
         if where.last:
             index: PatternIndex[None] = PatternIndex()
             index.add(kept.patterns, None)
@@ -447,6 +449,7 @@ class Durables:
             holders=[lease.member for lease in durable.leases.values()],
             waiting=durable.waiting,
             in_hand=durable.in_hand,
+            stalls=durable.stalls,
             parked=kept.parked,
             lost=kept.lost,
             reason=None if kept.stop is None else kept.stop.reason,

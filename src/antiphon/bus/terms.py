@@ -69,7 +69,8 @@ class Kept(msgspec.Struct, kw_only=True, omit_defaults=True):
         token: The last fencing token given; they only grow.
         used_us: When it last had a holder, microseconds since 1970.
         gap: Seqs between which events were trimmed unread; a holder is still to be told.
-        told: Trims up to this seq were told, or are to be told by ``gap``.
+        told: Topics trimmed past the position, and up to which seq that was told, or is to
+            be told by ``gap``.
         parked, lost: How many events went to its dead letters; how many were trimmed or
             removed before they were settled.
     """
@@ -82,7 +83,7 @@ class Kept(msgspec.Struct, kw_only=True, omit_defaults=True):
     token: int = 0
     used_us: int = 0
     gap: tuple[int, int] | None = None
-    told: int = 0
+    told: dict[str, int] = msgspec.field(default_factory=dict)
     stop: Stop | None = None
     parked: int = 0
     lost: int = 0
