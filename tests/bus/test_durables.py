@@ -226,6 +226,22 @@ async def test_what_changes_during_a_save_is_saved_after_it(
         assert running.bus.durables()[0].position == 2
 
 
+async def test_a_name_may_be_dropped_while_a_lease_of_it_is_being_saved(running: Core) -> None:
+    running.log.writer.park()
+    await until(lambda: running.bus.status.state == "parked")
+    asking = asyncio.ensure_future(running.bus.durable("work", "a.*"))
+    await until(lambda: bool(running.bus.durables()))
+    dropping = asyncio.ensure_future(running.bus.drop_durable("work"))
+    await asyncio.sleep(0)
+    assert running.bus.durables() == []
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    running.system.ref(STORE).kill()
+    await asyncio.wait_for(dropping, 20)
+    assert running.bus.durables() == []
+
+
 async def test_a_save_that_nobody_waits_for_any_more_is_made_up_for(running: Core) -> None:
     """The writer is parked; whoever wanted the lease has given up; then the writer goes on."""
     running.log.writer.park()

@@ -129,7 +129,8 @@ class Claims:
     @property
     def floor(self) -> int:
         """Every event up to this seq is settled."""
-        return min(self._open) - 1 if self._open else self.read
+        first = next(iter(self._open), None)  # they came in order
+        return self.read if first is None else first - 1
 
     @property
     def waiting(self) -> int:

@@ -200,7 +200,7 @@ class Durables:
             await self.save()
         except BaseException:
             lease.release()
-            if made and not durable.leases:
+            if made and not durable.leases and self._held.get(name) is durable:
                 self._remove(durable)
             raise
         return lease
