@@ -226,6 +226,18 @@ async def test_what_changes_during_a_save_is_saved_after_it(
         assert running.bus.durables()[0].position == 2
 
 
+async def test_a_lease_is_not_waited_for_without_end(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.bus.durables.SAVE_WITHIN_S", 0.01)
+    running.log.writer.park()
+    await until(lambda: running.bus.status.state == "parked")
+    with pytest.raises(StorageUnavailable, match="no answer in"):
+        await running.bus.durable("work", "a.*")
+    assert running.bus.durables() == []
+    running.system.ref(STORE).kill()
+
+
 async def test_a_name_may_be_dropped_while_a_lease_of_it_is_being_saved(running: Core) -> None:
     running.log.writer.park()
     await until(lambda: running.bus.status.state == "parked")

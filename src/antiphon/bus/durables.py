@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 SAVE_S = 0.1
 """Shortest time between two saves; what was acknowledged since the last may come again."""
 SAVE_AGAIN_S = 1.0
+SAVE_WITHIN_S = 10.0
+"""Longest wait for a save, as while the writer has no owner."""
 LEASE_S = 30.0
 UNUSED_S = 30 * 86400.0
 SWEEP_S = 3600.0
@@ -294,11 +296,13 @@ class Durables:
         try:
             if status.state not in ("ok", "parked"):
                 raise StoreUnavailable(status.message or status.state)
-            await self.log.in_writer(lambda: self.log.store.save_subs(changed))
-        except (StoreUnavailable, StoreCorrupt) as error:
+            async with asyncio.timeout(SAVE_WITHIN_S):
+                await self.log.in_writer(lambda: self.log.store.save_subs(changed))
+        except (StoreUnavailable, StoreCorrupt, TimeoutError) as error:
             self.counters["save_failures"] += 1
+            why = f"no answer in {SAVE_WITHIN_S} s" if isinstance(error, TimeoutError) else error
             raise StorageUnavailable(
-                f"durable subscriptions can't be saved now: {error}", retry_after_ms=1000
+                f"durable subscriptions can't be saved now: {why}", retry_after_ms=1000
             ) from error
         self.counters["saves"] += 1
 
