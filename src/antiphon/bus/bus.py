@@ -402,7 +402,7 @@ class Bus:
 
     def durables(self) -> list[DurableInfo]:
         """The durable subscriptions, by name."""
-        return self._log.durables.list()
+        return self._log.durables.infos()
 
     async def drop_durable(self, name: str, *, principal: Principal = SYSTEM) -> None:
         """Forget a durable subscription for good; see ``Durables.drop``."""

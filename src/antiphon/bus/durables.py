@@ -248,7 +248,7 @@ class Durables:
         for durable in self._held.values():
             durable.forget(wanted)
 
-    def list(self) -> list[DurableInfo]:
+    def infos(self) -> list[DurableInfo]:
         """All of them, by name."""
         return [self._info(durable) for _, durable in sorted(self._held.items())]
 
