@@ -29,6 +29,9 @@ One class per reaction that a caller might have::
     │ ├ BusClosed                the bus of this process has ended
     │ ├ SubscriptionGap          events were trimmed; go on from ``cursor``
     │ ├ SubscriptionReset        the cursor is of another history; go on from ``cursor``
+    │ ├ LeaseHeld                somebody else holds the durable subscription
+    │ ├ LeaseLost                attach again; what was in hand comes again
+    │ ├ DurableStopped           an event failed too often; ``resume_durable`` goes on
     │ └ NotFound
     └ StartError                 the server can't start; one line says why
 """
@@ -287,6 +290,35 @@ class SubscriptionReset(BusError):
     def __init__(self, message: str, cursor: str) -> None:
         super().__init__(message)
         self.cursor = cursor
+
+
+class LeaseHeld(BusError):
+    """Somebody else holds the durable subscription, and their lease is alive."""
+
+    code = "lease_held"
+    status = 409
+
+
+class LeaseLost(BusError):
+    """The token holds no lease any more: it ran out, was released, or lost its right."""
+
+    code = "lease_lost"
+    status = 409
+
+
+class DurableStopped(BusError):
+    """A durable subscription stands still at an event that failed too often.
+
+    Attributes:
+        seq: That event's.
+    """
+
+    code = "durable_stopped"
+    status = 409
+
+    def __init__(self, message: str, *, seq: int) -> None:
+        super().__init__(message, value=seq)
+        self.seq = seq
 
 
 # --- starting -------------------------------------------------------------------------------

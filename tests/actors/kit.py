@@ -137,6 +137,9 @@ class ListSource:
         self.taken.append(count)
         return True
 
+    def failed(self, count: int, error: BaseException) -> None:
+        self.advance(count)
+
     def closed(self) -> None:
         self.was_closed += 1
 

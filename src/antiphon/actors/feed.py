@@ -27,10 +27,14 @@ class EventSource(Protocol):
         ...
 
     def advance(self, count: int) -> bool:
-        """Move the position: the first *count* events of the slice returned or raised.
+        """Move the position: the handlers of the next *count* events of the slice returned.
 
         False: there is nothing more now, as by a ``take`` that gave None.
         """
+        ...
+
+    def failed(self, count: int, error: BaseException) -> None:
+        """Move the position: one of the next *count* events raised *error*, or was killed."""
         ...
 
     def closed(self) -> None:

@@ -455,8 +455,10 @@ class Life:
                         break
                 if self.interrupt or perf_counter() - turn >= TURN_S:
                     break
-        finally:
-            count = self._end_slice()
+        except BaseException as error:
+            self._end_slice(error)
+            raise
+        count = self._end_slice()
         self.current = NOTHING
         return count
 
@@ -465,23 +467,36 @@ class Life:
         self._slice_in_hand = feed, events, None
         try:
             await actor.handle_events(events, self.ctx)
-        finally:
-            self._end_slice()
+        except BaseException as error:
+            self._end_slice(error)
+            raise
+        self._end_slice()
         self.current = NOTHING
         return len(events)
 
-    def _end_slice(self) -> int:
-        """Move the source's position past what was begun; a zombie's was moved for it."""
+    def _end_slice(self, error: BaseException | None = None) -> int:
+        """Move the source's position past what was begun; a zombie's was moved for it.
+
+        Args:
+            error: What the last event raised, or somewhere the whole slice.
+        """
         if self._slice_in_hand is None:
             return 0
         feed, events, rest = self._slice_in_hand
         self._slice_in_hand = None
         count = len(events)
+        failed = 0 if error is None else count
         if rest is not None:
             count -= length_hint(rest)
+            failed = min(failed, 1)
             self.current = events[count - 1]
         self.cell.processed += count
-        if feed.source.advance(count):
+        more = error is not None
+        if count > failed:
+            more = feed.source.advance(count - failed) or more
+        if error is not None:
+            feed.source.failed(failed, error)
+        if more:
             feed.wake()  # until it says that nothing is left; behind the other feeds
         return count
 
@@ -627,7 +642,7 @@ class Life:
         reason = self._reason = self._reason or self._asked or self._drained or Stopped()
         if self._delay is not None:
             self._delay.cancel()
-        self._end_slice()
+        self._end_slice(_why(reason))
         self._abandon(_why(reason))
         self._release(reason)
         told = self._refuse_start(reason)

@@ -11,11 +11,14 @@ from typing import Any
 from antiphon.actors import ActorRef
 from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
 from antiphon.bus.bus import Bus, Page
+from antiphon.bus.durable import Lease
+from antiphon.bus.durables import DurableInfo, Durables
 from antiphon.bus.event_bus import EventBusActor, Table
 from antiphon.bus.event_store import EventStoreActor
+from antiphon.bus.holder import Holder
 from antiphon.bus.iterator import EventIterator
 from antiphon.bus.log import Log
-from antiphon.bus.notices import BusNotice, Gap, Lag, Live, Reset
+from antiphon.bus.notices import BusNotice, Ended, Gap, Lag, Live, Reset
 from antiphon.bus.protocol import BUS, STORE
 from antiphon.bus.store import EventStore
 from antiphon.bus.subscription import Subscription
@@ -28,12 +31,17 @@ __all__ = [
     "Access",
     "Bus",
     "BusNotice",
+    "DurableInfo",
+    "Durables",
+    "Ended",
     "EventBusActor",
     "EventIterator",
     "EventStore",
     "EventStoreActor",
     "Gap",
+    "Holder",
     "Lag",
+    "Lease",
     "Live",
     "Log",
     "Page",

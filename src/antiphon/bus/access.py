@@ -57,6 +57,15 @@ class Access:
         """
         return _any_covers(self.sub, pattern) and not _any_covers(self.deny, pattern)
 
+    def may_hold(self, pattern: str) -> bool:
+        """Whether every topic of *pattern* may be seen, those to come too.
+
+        A durable subscription needs that: what it is not shown would count as settled.
+        """
+        return _any_covers(self.sub, pattern) and not any(
+            intersect(denied, pattern) for denied in self.deny
+        )
+
     def may_see(self, topic: str) -> bool:
         """Whether events of *topic* may be seen, live or later, and that it exists."""
         return _any_matches(self.sub, topic) and not _any_matches(self.deny, topic)

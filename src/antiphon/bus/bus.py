@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
+from antiphon.bus.durables import DurableInfo
 from antiphon.bus.ephemeral import EphemeralPolicy
 from antiphon.bus.event_rules import (
     EVENT_BYTES,
@@ -23,6 +24,7 @@ from antiphon.bus.event_rules import (
     check_payload,
     to_utc,
 )
+from antiphon.bus.holder import Holder
 from antiphon.bus.intake import Pending
 from antiphon.bus.iterator import EventIterator
 from antiphon.bus.log import Log
@@ -32,6 +34,7 @@ from antiphon.bus.schemas import Schemas
 from antiphon.bus.schemas import check as check_schemas
 from antiphon.bus.store import Query, Stored, StoreStatus
 from antiphon.bus.subscription import Subscription
+from antiphon.bus.terms import MEMBERS, Terms, TermsAsked, check_terms
 from antiphon.bus.topics import check_pattern, check_topic, matches
 from antiphon.bus.wording import Letterhead, Stamp, full, plain
 from antiphon.errors import (
@@ -65,6 +68,15 @@ class Page(NamedTuple):
     data: list[bytes]
     cursor: str
     next: str | None
+
+
+class HoldOptions(TermsAsked, total=False):
+    """What ``durable`` and ``join`` take besides the name and the patterns."""
+
+    start: str | int
+    principal: Principal
+    member: str | None
+    lease: float | None
 
 
 class Bus:
@@ -395,16 +407,31 @@ class Bus:
         sid: str | None = None,
         principal: Principal = SYSTEM,
         ephemeral: EphemeralPolicy = "drop_oldest",
+        durable: str | None = None,
+        group: str | None = None,
+        **terms: Unpack[TermsAsked],
     ) -> str:
         """Let the actor *ref* handle the events of *patterns*, from *start*; the sid.
 
         The subscription belongs to the ref and survives restarts. Called again with the
         same patterns it keeps its position, so calling it in ``pre_start`` is right.
-        *ephemeral* is as for ``open_subscription``.
+
+        Args:
+            ephemeral: As for ``open_subscription``.
+            durable: Hold the durable subscription of this name, which outlives the ref. An
+                event whose handler returned is acknowledged; one whose handler raised
+                comes again, to the next generation, and is parked after 5 tries.
+            group: Join the group of this name in the same way; see ``join``.
+            terms: As ``durable`` and ``join`` take them.
         """
+        if durable is not None and group is not None:
+            raise BadRequest(f"durable={cut(durable)} and group={cut(group)}: give one of them")
+        terms.setdefault("members", 1 if group is None else MEMBERS)
+        held = group if durable is None else durable
         checked = self.check_patterns(patterns, principal)
-        name = ",".join(checked) if sid is None else sid
-        message = Subscribe(ref, name, checked, start, principal, ephemeral)
+        name = (held or ",".join(checked)) if sid is None else sid
+        asked = _asked(terms)
+        message = Subscribe(ref, name, checked, start, principal, ephemeral, held, asked)
         return await self._actor.call(message)
 
     async def unsubscribe(self, ref: ActorRef[Any], sid: str) -> bool:
@@ -424,6 +451,84 @@ class Bus:
         """
         checked = self.check_patterns(patterns, principal)
         return EventIterator(self._log, checked, principal.access, start, ephemeral)
+
+    # --- durable subscriptions ----------------------------------------------------------
+
+    async def durable(
+        self,
+        name: str,
+        *patterns: str,
+        start: str | int = "now",
+        principal: Principal = SYSTEM,
+        member: str | None = None,
+        lease: float | None = None,
+        **terms: Unpack[TermsAsked],
+    ) -> Holder:
+        """Hold the durable subscription *name*, which is made if it isn't there.
+
+        It keeps its place in the store: whoever holds it next goes on where the last one
+        has acknowledged. Each event comes at least once, in order within its lane: its key,
+        or else its topic.
+
+        Args:
+            patterns: What it is about; none, to take one that is there as it is.
+            start: Where a new one begins: ``now``, ``earliest``, ``last``, a cursor, a seq.
+            member: The holder's name.
+            lease: Seconds that the holder may be silent with an event in hand, default 30.
+            terms: ``window`` (events in hand, 1,000), ``window_bytes`` (1 MiB), ``tries``
+                (5), ``on_exhausted`` (``park`` to ``_sys.dlq.NAME``, or ``stop``). What is
+                given replaces what was.
+
+        Raises:
+            BadRequest: *name* is no name, or has other patterns; a term is out of bounds.
+            NotFound: It isn't there, and no patterns were given.
+            Forbidden: It is somebody else's; or a pattern is not covered by what
+                *principal* may see, or meets what it may not.
+            LeaseHeld: Somebody holds it. DurableStopped: It stands still.
+            SubscriptionReset: *start* is of another history.
+            StorageUnavailable, Overloaded: It can't be kept now; 1,000 are there already.
+        """
+        holder = Holder(self._log.durables.save)
+        checked = self.check_patterns(patterns, principal) if patterns else ()
+        attached = await self._log.durables.attach(
+            name,
+            checked,
+            terms=_asked({"members": 1, **terms}),
+            start=start,
+            principal=principal,
+            member=new_id() if member is None else member,
+            on_ready=holder.wake,
+            ttl=lease,
+        )
+        holder.hold(attached)
+        return holder
+
+    async def join(self, name: str, *patterns: str, **options: Unpack[HoldOptions]) -> Holder:
+        """Join the group *name*: a durable subscription with room for many; see ``durable``.
+
+        Its lanes are shared out among the members, each with its own window, lease and
+        acknowledgements. When a member ends, what it had in hand goes to the others.
+
+        Args:
+            options: As ``durable`` takes them; *member* should be the same when the same
+                one comes back, then it gets the same lanes. *members*: 256 at most.
+        """
+        options.setdefault("members", MEMBERS)
+        return await self.durable(name, *patterns, **options)
+
+    def durables(self) -> list[DurableInfo]:
+        """The durable subscriptions, by name."""
+        return self._log.durables.infos()
+
+    async def drop_durable(self, name: str, *, principal: Principal = SYSTEM) -> None:
+        """Forget a durable subscription for good; see ``Durables.drop``."""
+        await self._log.durables.drop(name, principal=principal)
+
+    async def resume_durable(
+        self, name: str, *, skip: bool = False, principal: Principal = SYSTEM
+    ) -> bool:
+        """Let a stopped durable subscription go on; see ``Durables.resume``."""
+        return await self._log.durables.resume(name, skip=skip, principal=principal)
 
     # --- asking -------------------------------------------------------------------------
 
@@ -548,6 +653,12 @@ def _check_expected(topic: str, seq: int, ephemeral: bool) -> None:
         raise BadRequest(f"expect_last_seq is a seq, or 0 for none, got {cut(seq)}", value=seq)
     if ephemeral:
         raise BadRequest(f"events of {topic} are not kept and have no seq", value=topic)
+
+
+def _asked(terms: TermsAsked) -> Callable[[Terms], Terms]:
+    """Checks and applies *terms*; what is wrong with them is told at once."""
+    check_terms(Terms(), **terms)
+    return lambda base: check_terms(base, **terms)
 
 
 def _micros(time: datetime) -> int:

@@ -11,9 +11,10 @@ from typing import Any
 
 from antiphon.actors import Actor, ActorContext, ActorRef, EventSource, Feed, Notice
 from antiphon.bus.batch import Slice
+from antiphon.bus.durable_source import DurableSource
 from antiphon.bus.log import Log
 from antiphon.bus.protocol import BusMessage, Subscribe, Unsubscribe
-from antiphon.errors import BadRequest
+from antiphon.errors import ActorDead, BadRequest, BusError
 from antiphon.messages import Event
 
 SCOPE = "bus"
@@ -48,6 +49,9 @@ class ActorSubscription(EventSource):
     def advance(self, count: int) -> bool:
         return self.subscription.advance(count)
 
+    def failed(self, count: int, error: BaseException) -> None:
+        self.advance(count)  # it is a dead letter now, and comes no more
+
     def closed(self) -> None:
         """The ref has ended."""
         self.subscription.close()
@@ -59,30 +63,43 @@ class Table:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        self.held: dict[ActorRef[Any], dict[str, ActorSubscription]] = {}
+        self.held: dict[ActorRef[Any], dict[str, ActorSubscription | DurableSource]] = {}
 
-    def subscribe(self, ask: Subscribe) -> str:
+    async def subscribe(self, ask: Subscribe) -> str:
         """Open it, or find it again at its position.
 
         Raises:
+            ActorDead: The ref has ended.
             BadRequest: The sid is in use for other patterns, or the start is none.
+            BusError: A durable one can't be held; see ``Durables.attach``.
         """
-        mine = self.held.setdefault(ask.ref, {})
-        held = mine.get(ask.sid)
-        if held is not None:
-            if held.ask.patterns != ask.patterns:
-                raise BadRequest(
-                    f"subscription {ask.sid} of {ask.ref.path} has other patterns",
-                    value=ask.sid,
-                )
-            return ask.sid
-        try:
-            mine[ask.sid] = ActorSubscription(self.log, ask, lambda: self._drop(ask))
-        except BaseException:
-            if not mine:
-                del self.held[ask.ref]
-            raise
+        held = self.held.get(ask.ref, {}).get(ask.sid)
+        if held is None:
+            opened = await self._open(ask)
+            self.held.setdefault(ask.ref, {})[ask.sid] = opened
+        elif (held.ask.patterns, held.ask.durable) != (ask.patterns, ask.durable):
+            raise BadRequest(
+                f"subscription {ask.sid} of {ask.ref.path} has other patterns, or another name",
+                value=ask.sid,
+            )
         return ask.sid
+
+    async def _open(self, ask: Subscribe) -> ActorSubscription | DurableSource:
+        if ask.durable is None:
+            return ActorSubscription(self.log, ask, lambda: self._drop(ask))
+        source = DurableSource(ask, lambda: self._drop(ask))
+        lease = await self.log.durables.attach(
+            ask.durable,
+            ask.patterns,
+            terms=ask.terms,
+            start=ask.start,
+            principal=ask.principal,
+            member=ask.ref.path,
+            on_ready=source.wake,
+            ttl=float("inf"),  # as long as the ref
+        )
+        source.begin(lease)
+        return source
 
     def unsubscribe(self, ref: ActorRef[Any], sid: str) -> bool:
         """Close it; False if there is none."""
@@ -115,8 +132,8 @@ class EventBusActor(Actor[BusMessage]):
         match msg:
             case Subscribe():
                 try:
-                    sid = self.table.subscribe(msg)
-                except BadRequest as error:
+                    sid = await self.table.subscribe(msg)
+                except (BusError, ActorDead) as error:
                     ctx.reply_error(msg, error)
                     return
                 for pattern in msg.patterns:

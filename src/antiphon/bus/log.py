@@ -11,10 +11,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from antiphon.bus.access import Access
 from antiphon.bus.batch import Audience, Batch, Shelf
+from antiphon.bus.durables import Durables
 from antiphon.bus.ephemeral import EphemeralPolicy, EphemeralQueue
 from antiphon.bus.index import PatternIndex
 from antiphon.bus.intake import Pending
@@ -37,6 +38,8 @@ WAITING_BYTES = 64 * 1024 * 1024
 TOPIC_AUDIENCES_KEPT = 100_000
 OPEN_TIMEOUT_S = 60.0
 PARK_TIMEOUT_S = 10.0
+
+T = TypeVar("T")
 
 
 class Log:
@@ -79,6 +82,7 @@ class Log:
         self._opened = False
         self._closed = False
         self._at_end: dict[Callable[[], None], None] = {}
+        self.durables = Durables(self)
 
     # --- life ---------------------------------------------------------------------------
 
@@ -102,6 +106,7 @@ class Log:
                 self.trim_clock = 1
                 self._trims[name] = (state.trimmed_upto, 1)
         self.ring.restart(opened.head)
+        self.durables.restore(opened.subs)
 
     async def aclose(self, timeout: float = 30.0) -> None:
         """Store what waits, answer everybody, close the store. Idempotent."""
@@ -109,6 +114,7 @@ class Log:
             return
         self._closed = True
         if self._opened:
+            self.durables.close()
             ended = await asyncio.to_thread(self.writer.close, timeout)
             if not ended:
                 logger.error("the log's writer did not end in %s s", timeout)
@@ -198,7 +204,7 @@ class Log:
             StoreUnavailable: The disk refused. Go on from ``head``, which tells if they
                 were stored after all.
         """
-        return await self._in_writer(lambda: self.writer.take(rows, recorded_us))
+        return await self.in_writer(lambda: self.writer.take(rows, recorded_us))
 
     async def room(self) -> None:
         """Wait until the intake has room for another event of this process.
@@ -410,7 +416,7 @@ class Log:
         """Remove *topic*'s events up to seq *upto*, in small steps; how many went."""
         removed = 0
         while True:
-            step = await self._in_writer(lambda: self.store.trim(topic, upto))
+            step = await self.in_writer(lambda: self.store.trim(topic, upto))
             removed += step
             if not step:
                 break
@@ -426,19 +432,28 @@ class Log:
         state.trimmed_upto = max(state.trimmed_upto, upto)
         self.pages.clear()
 
-    async def _in_writer(self, work: Callable[[], int]) -> int:
-        future: asyncio.Future[int] = self.loop.create_future()
+    def in_writer(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Run *work* in the writer's thread, between batches; what it returns or raises."""
+        future: asyncio.Future[T] = self.loop.create_future()
+
+        def tell(result: T | None, error: Exception | None) -> None:
+            if future.done():
+                return  # cancelled: nobody waits any more
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
 
         def run() -> None:
             try:
                 result = work()
             except Exception as error:
-                self.call_threadsafe(future.set_exception, error)
+                self.call_threadsafe(tell, None, error)
             else:
-                self.call_threadsafe(future.set_result, result)
+                self.call_threadsafe(tell, result, None)
 
         self.writer.job(run)
-        return await future
+        return future
 
     def trimmed_since(self, audience: Audience, clock: int) -> int:
         """Highest seq trimmed of *audience*'s topics after that trim clock; 0 if none."""

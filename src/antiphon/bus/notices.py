@@ -39,5 +39,16 @@ class Lag(BusNotice):
 
 
 @dataclass(frozen=True, slots=True)
+class Ended(BusNotice):
+    """A durable subscription brings this actor nothing more: the lease ended, by ``code``.
+
+    ``subscribe`` again, if that is the way on.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Live(BusNotice):
     """The subscription has caught up with the head."""

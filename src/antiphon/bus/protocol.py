@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from antiphon.actors import ActorRef, Key, Request
 from antiphon.bus.access import Principal
 from antiphon.bus.ephemeral import EphemeralPolicy
+from antiphon.bus.terms import Terms, check_terms
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe(Request[str]):
-    """Attach the events of *patterns*, already checked, to *ref*; answers with the sid."""
+    """Attach the events of *patterns*, already checked, to *ref*; answers with the sid.
+
+    Attributes:
+        durable: The name of a durable subscription to hold; None: an ordinary one.
+        terms: What is wanted of that one's terms, from what they are.
+    """
 
     ref: ActorRef[Any]
     sid: str
@@ -20,6 +27,8 @@ class Subscribe(Request[str]):
     start: str | int
     principal: Principal
     ephemeral: EphemeralPolicy = "drop_oldest"
+    durable: str | None = None
+    terms: Callable[[Terms], Terms] = check_terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ TITLES = {
     "storage_unavailable": "The log takes no events now",
     "gap": "Events were trimmed",
     "reset": "The cursor is of another history",
+    "lease_held": "Somebody else holds it",
+    "lease_lost": "The lease has ended",
+    "durable_stopped": "It stands still at an event that failed too often",
     "internal": "A fault of the server",
 }
 
