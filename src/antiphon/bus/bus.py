@@ -278,7 +278,9 @@ class Bus:
             InvalidPattern, Forbidden, BadRequest: See ``check_patterns``; *start* is none.
         """
         checked = self.check_patterns(patterns, principal, narrow=narrow)
-        return self._log.subscribe(sid, checked, principal.access, start, on_ready)
+        return self._log.subscribe(
+            sid, checked, principal.access, start, on_ready, owner=principal.name
+        )
 
     async def subscribe(
         self,
@@ -307,7 +309,7 @@ class Bus:
     ) -> EventIterator:
         """Iterate over events, for code that is no actor. Close it, or use ``async with``."""
         checked = self.check_patterns(patterns, principal)
-        return EventIterator(self._log, checked, principal.access, start)
+        return EventIterator(self._log, checked, principal, start)
 
     # --- asking -------------------------------------------------------------------------
 

@@ -29,7 +29,12 @@ class ActorSubscription(EventSource):
         self.feed: Feed = ask.ref.feed(self)
         try:
             self.subscription = log.subscribe(
-                ask.sid, ask.patterns, ask.principal.access, ask.start, self.feed.wake
+                ask.sid,
+                ask.patterns,
+                ask.principal.access,
+                ask.start,
+                self.feed.wake,
+                owner=ask.principal.name,
             )
         except BaseException:
             self.feed.detach()

@@ -7,7 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from antiphon.bus.access import Access
+from antiphon.bus.access import Principal
 from antiphon.bus.batch import Slice
 from antiphon.bus.notices import Gap, Reset
 from antiphon.errors import SubscriptionGap, SubscriptionReset
@@ -28,11 +28,13 @@ class EventIterator:
     """
 
     def __init__(
-        self, log: Log, patterns: tuple[str, ...], access: Access, start: str | int
+        self, log: Log, patterns: tuple[str, ...], principal: Principal, start: str | int
     ) -> None:
         self._log = log
         self._ready = asyncio.Event()
-        self._subscription = log.subscribe("", patterns, access, start, self._ready.set)
+        self._subscription = log.subscribe(
+            "", patterns, principal.access, start, self._ready.set, owner=principal.name
+        )
         self._events: deque[Event] = deque()
         self.cursor = self._subscription.cursor
 

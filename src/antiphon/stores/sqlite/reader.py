@@ -20,7 +20,7 @@ import msgspec
 
 from antiphon.bus.store import Query, Stored, StoreUnavailable
 from antiphon.stores.sqlite.failures import meanings
-from antiphon.stores.sqlite.schema import connect_readonly, rows, value
+from antiphon.stores.sqlite.schema import DROPS, connect_readonly, rows, value
 
 RANGE = 20_000
 """Seqs looked at by one statement of a scan."""
@@ -50,11 +50,22 @@ _PAGE = _PACKED.format(rows=_EVENTS.format(where="seq > :after", order="ASC"))
 _GET = _PACKED.format(
     rows=_EVENTS.format(where="seq IN (SELECT value FROM json_each(:seqs))", order="ASC")
 )
+_SEQ_AT = """
+WITH low AS (SELECT coalesce(max(seq), 0) AS seq FROM marks WHERE ts <= ?1),
+    high AS (SELECT min(seq) AS seq FROM marks WHERE ts > ?1)
+SELECT max(low.seq, coalesce((
+    SELECT seq FROM events
+    WHERE seq > low.seq AND seq < coalesce(high.seq, 9223372036854775807) AND ts <= ?1
+    ORDER BY seq DESC LIMIT 1
+), 0))
+FROM low, high
+"""
 _RANGE = "seq > :after AND seq < :before"
 _IN_IDS = "IN (SELECT value FROM json_each(:ids))"
 _FILTERS = {
     "since_us": "e.ts >= :since_us",
     "until_us": "e.ts <= :until_us",
+    "id": "e.data ->> '$.id' = :id",
     "type": "e.data ->> '$.type' = :type",
     "source": "e.data ->> '$.source' = :source",
     "correlation_id": "e.data ->> '$.correlation_id' = :correlation_id",
@@ -72,6 +83,7 @@ class SqliteStoreReader:
         self._db = connect_readonly(path)
         self._names: dict[int, str] = {}
         self._ids: dict[str, int] = {}
+        self._drops = 0
 
     def page(self, after: int, limit: int) -> list[Stored]:
         """The next events of all topics after seq *after*, ascending."""
@@ -88,6 +100,12 @@ class SqliteStoreReader:
         """Events by *query*, at most ``query.limit``, in its order."""
         with self._reading():
             return self._select(query)
+
+    def seq_at(self, recorded_us: int) -> int:
+        """The highest seq recorded then or before, as far as known; 0 if none is."""
+        with self._reading():
+            found: int = value(self._db, _SEQ_AT, (recorded_us,))
+            return found
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -234,6 +252,11 @@ class SqliteStoreReader:
     def _ids_of(self, topics: Iterable[str]) -> list[int]:
         """The ids of those *topics* that the log knows."""
         wanted = list(topics)
+        drops = value(self._db, DROPS)
+        if drops != self._drops:  # a topic that came again has another id
+            self._ids.clear()
+            self._names.clear()
+            self._drops = drops
         if any(name not in self._ids for name in wanted):
             self._learn()
         return sorted(self._ids[name] for name in wanted if name in self._ids)
