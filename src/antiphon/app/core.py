@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from antiphon.actors import ActorSystem, Child, Observer, Supervisor
 from antiphon.app.folder import DataFolder
-from antiphon.bus import BUS, STORE, Bus, EventBusActor, EventStore, EventStoreActor, Log, Table
+from antiphon.bus import (
+    BUS,
+    JANITOR,
+    STORE,
+    Bus,
+    EventBusActor,
+    EventStore,
+    EventStoreActor,
+    Janitor,
+    JanitorActor,
+    Log,
+    Policies,
+    Policy,
+    Table,
+)
 from antiphon.errors import SpawnFailed, StartError
 from antiphon.stores import MemoryEventStore, SqliteEventStore
 
@@ -20,12 +35,13 @@ SWITCH_S = 0.0005
 
 
 class Core:
-    """Actors, log and bus, running."""
+    """Actors, log, bus and janitor, running."""
 
-    def __init__(self, system: ActorSystem, log: Log, bus: Bus) -> None:
+    def __init__(self, system: ActorSystem, log: Log, bus: Bus, janitor: Janitor) -> None:
         self.system = system
         self.log = log
         self.bus = bus
+        self.janitor = janitor
 
 
 @asynccontextmanager
@@ -35,32 +51,50 @@ async def core(
     name: str = "antiphon",
     observer: Observer | None = None,
     watchdog: float | None = None,
-    where: object = "the log",
+    where: Path | None = None,
+    retention: Iterable[Policy] = (),
 ) -> AsyncIterator[Core]:
     """Run log and bus on *store*, supervised, until the block ends.
 
     Args:
         watchdog: Seconds that the loop may be blocked before a warning says by whom.
-        where: Names the store in an error.
+        where: The store's file, if it has one: named in errors, its disk watched.
+        retention: Policies beside the default ones, or in their places.
 
     Raises:
         StartError: The store can't be opened.
+        BusError: The policies contradict each other.
     """
+    policies = Policies(retention)
     log = Log(store)
     table = Table(log)
-    children: list[Child[Any]] = [
-        Child(STORE, lambda: EventStoreActor(log)),
-        Child(BUS, lambda: EventBusActor(table)),
-    ]
     try:
         async with ActorSystem(name, observer=observer, watchdog=watchdog) as system:
+            bus = Bus(log, system.ref(BUS))
+            janitor = Janitor(bus, policies, disk=lambda: disk_share(where))
+            children: list[Child[Any]] = [
+                Child(STORE, lambda: EventStoreActor(log)),
+                Child(BUS, lambda: EventBusActor(table)),
+                Child(JANITOR, lambda: JanitorActor(janitor)),
+            ]
             try:
                 await system.supervise(Supervisor(children), name="log")
             except SpawnFailed as error:
-                raise start_error(error, f"open {where}") from error
-            yield Core(system, log, Bus(log, system.ref(BUS)))
+                raise start_error(error, f"open {where or 'the log'}") from error
+            yield Core(system, log, bus, janitor)
     finally:
         await log.aclose(SHUTDOWN_S)
+
+
+def disk_share(path: Path | None) -> float | None:
+    """How full the disk is that holds *path*, 0 to 1; None if that can't be told."""
+    if path is None:
+        return None
+    try:
+        usage = shutil.disk_usage(path.parent)
+    except OSError:
+        return None
+    return usage.used / max(usage.used + usage.free, 1)
 
 
 def start_error(error: BaseException, tried: str) -> StartError:
@@ -72,22 +106,28 @@ def start_error(error: BaseException, tried: str) -> StartError:
 
 
 @asynccontextmanager
-async def open(path: str | os.PathLike[str] | None = None) -> AsyncIterator[Core]:
+async def open(
+    path: str | os.PathLike[str] | None = None, *, retention: Iterable[Policy] = ()
+) -> AsyncIterator[Core]:
     """Open a log in the data folder *path* (None: in memory), with bus and actor system.
 
     ``async with antiphon.open("data") as app:`` gives ``app.bus`` and ``app.system``.
+
+    Args:
+        retention: How long events stay; see ``core``.
 
     Raises:
         StartError: The folder can't be used, or its log is not one.
     """
     if path is None:
-        async with core(MemoryEventStore()) as running:
+        async with core(MemoryEventStore(), retention=retention) as running:
             yield running
         return
     folder = DataFolder(Path(path))
     folder.acquire()
     try:
-        async with core(SqliteEventStore(folder.log), where=folder.log) as running:
+        store = SqliteEventStore(folder.log)
+        async with core(store, where=folder.log, retention=retention) as running:
             yield running
     finally:
         folder.release()

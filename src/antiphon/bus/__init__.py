@@ -13,16 +13,20 @@ from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
 from antiphon.bus.bus import Bus, Page
 from antiphon.bus.event_bus import EventBusActor, Table
 from antiphon.bus.event_store import EventStoreActor
+from antiphon.bus.forgetting import forget
 from antiphon.bus.iterator import EventIterator
+from antiphon.bus.janitor import JANITOR, Janitor, JanitorActor, ReportRetention
 from antiphon.bus.log import Log
 from antiphon.bus.notices import BusNotice, Gap, Lag, Live, Reset
 from antiphon.bus.protocol import BUS, STORE
+from antiphon.bus.retention import Policies, Policy
 from antiphon.bus.store import EventStore
 from antiphon.bus.subscription import Subscription
 
 __all__ = [
     "ADMIN",
     "BUS",
+    "JANITOR",
     "STORE",
     "SYSTEM",
     "Access",
@@ -33,14 +37,20 @@ __all__ = [
     "EventStore",
     "EventStoreActor",
     "Gap",
+    "Janitor",
+    "JanitorActor",
     "Lag",
     "Live",
     "Log",
     "Page",
+    "Policies",
+    "Policy",
     "Principal",
+    "ReportRetention",
     "Reset",
     "Subscription",
     "Table",
+    "forget",
     "publish_event",
     "subscribe",
     "unsubscribe",

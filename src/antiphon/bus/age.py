@@ -33,6 +33,10 @@ class AgeClock:
         self._steady = steady
         self._offset = wall() - steady()
 
+    def steady(self) -> float:
+        """Seconds since some fixed moment."""
+        return self._steady()
+
     def now(self) -> float:
         """Seconds since 1970, trusted or not."""
         return self._wall()

@@ -19,7 +19,7 @@ from antiphon.bus.index import PatternIndex
 from antiphon.bus.intake import Pending
 from antiphon.bus.pages import Pages
 from antiphon.bus.position import resolve
-from antiphon.bus.removals import STEP_EVENTS, Removals
+from antiphon.bus.removals import Removals, Sweep
 from antiphon.bus.ring import Ring
 from antiphon.bus.settle import Settled
 from antiphon.bus.store import Epoch, EventStore, StoreStatus, TopicState
@@ -375,7 +375,7 @@ class Log:
         """Remove *topic*'s events up to seq *upto*, in small steps; how many went."""
         count = 0
         while True:
-            swept = await self.removals.sweep("trimmed", lambda: ({topic: upto}, STEP_EVENTS, None))
+            swept = await self.removals.sweep(lambda: Sweep("trimmed", {topic: upto}))
             if not swept:
                 return count
             count += sum(removed.events for removed in swept.values())

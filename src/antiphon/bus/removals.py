@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
 from antiphon.bus.batch import Audience
-from antiphon.bus.store import Removed, TopicState
+from antiphon.bus.store import EventStore, Removed, TopicState
 
 if TYPE_CHECKING:
     from antiphon.bus.log import Log
@@ -24,6 +24,19 @@ STEP_EVENTS = 1000
 """Most events that one step removes, so that publishing is never held up."""
 
 
+class Sweep(NamedTuple):
+    """What the oldest events to go are; see ``EventStore.sweep``.
+
+    Attributes:
+        limit: More than ``STEP_EVENTS`` are removed in several steps, one after the other.
+    """
+
+    why: Why
+    uptos: Mapping[str, int]
+    limit: int = STEP_EVENTS
+    size_bytes: int | None = None
+
+
 class Removals:
     """What was taken out of one log. One step at a time, whoever asks.
 
@@ -33,6 +46,7 @@ class Removals:
         clock: Grows with each trim, so that a subscription knows whether it has to look.
         counters: Events removed, by reason; ``topics`` that were dropped.
         size_bytes: Of all events removed.
+        edits: Grows with each removal that no policy asked for.
     """
 
     def __init__(self, log: Log) -> None:
@@ -48,6 +62,7 @@ class Removals:
             "topics": 0,
         }
         self.size_bytes = 0
+        self.edits = 0
         self._trims: dict[str, tuple[int, int]] = {}  # the latest last
         self._under_way: asyncio.Future[None] | None = None
 
@@ -60,21 +75,25 @@ class Removals:
 
     # --- steps --------------------------------------------------------------------------
 
-    async def sweep(self, why: Why, plan: Callable[[], Sweep | None]) -> dict[str, Removed]:
+    async def sweep(self, plan: Callable[[], Sweep | None]) -> dict[str, Removed]:
         """Remove the oldest events, by what *plan* chooses once no other step is under way.
 
         Raises:
             StoreUnavailable, StoreCorrupt, StorageUnavailable: The disk, or the end of the log.
         """
+        chosen: list[Sweep] = []
 
         def begin() -> Callable[[], dict[str, Removed]] | None:
-            chosen = plan()
-            if chosen is None:
+            sweep = plan()
+            if sweep is None:
                 return None
-            uptos, limit, size_bytes = chosen
-            return lambda: self._log.store.sweep(uptos, limit, size_bytes)
+            chosen.append(sweep)
+            return lambda: _sweep(self._log.store, sweep)
 
-        return await self._step(begin, lambda removed: self._trimmed(why, removed)) or {}
+        def done(removed: dict[str, Removed]) -> None:
+            self._trimmed(chosen[0].why, removed)
+
+        return await self._step(begin, done) or {}
 
     async def compact(self, topic: str) -> Removed:
         """Make one step of compaction."""
@@ -133,6 +152,7 @@ class Removals:
         if not removed:
             return
         self.clock += 1
+        self.edits += why == "trimmed"
         for name, one in removed.items():
             self._count(name, one, why)
             state = self._log.topics[name]
@@ -142,6 +162,7 @@ class Removals:
         self._log.pages.clear(upto=max(one.upto for one in removed.values()))
 
     def _forgotten(self, gone: frozenset[int], removed: Mapping[str, Removed]) -> None:
+        self.edits += 1
         for name, one in removed.items():
             self._count(name, one, "forgotten")
         self._log.ring.drop(gone)
@@ -173,5 +194,24 @@ class Removals:
         return found
 
 
-Sweep: TypeAlias = tuple[Mapping[str, int], int, int | None]
-"""What ``EventStore.sweep`` takes."""
+def _sweep(store: EventStore, sweep: Sweep) -> dict[str, Removed]:
+    """In the writer's thread: steps of ``STEP_EVENTS``, each a transaction of its own."""
+    total: dict[str, Removed] = {}
+    left, size = sweep.limit, sweep.size_bytes
+    while left > 0 and (size is None or size > 0):
+        step = min(left, STEP_EVENTS)
+        removed = store.sweep(sweep.uptos, step, size)
+        for name, one in removed.items():
+            total[name] = _plus(total[name], one) if name in total else one
+        gone = sum(one.events for one in removed.values())
+        if gone < step:
+            break
+        left -= gone
+        size = None if size is None else size - sum(one.size_bytes for one in removed.values())
+    return total
+
+
+def _plus(first: Removed, then: Removed) -> Removed:
+    return then._replace(
+        events=first.events + then.events, size_bytes=first.size_bytes + then.size_bytes
+    )

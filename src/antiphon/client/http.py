@@ -21,11 +21,14 @@ from antiphon.errors import BusError
 from antiphon.messages import (
     ActorInfo,
     EventIn,
+    Forget,
+    Forgotten,
     Health,
     Level,
     Problem,
     Published,
     Refused,
+    RetentionInfo,
     TopicInfo,
     WorkerInfo,
     WorkerStart,
@@ -154,6 +157,14 @@ class HttpClient:
         """List the topics in the log."""
         path = _path("/v1/topics", [("pattern", pattern) for pattern in patterns])
         return _decode(self.get(path), list[TopicInfo])
+
+    def retention(self) -> RetentionInfo:
+        """Read the policies, what they hold, and what goes when."""
+        return _decode(self.get("/v1/retention"), RetentionInfo)
+
+    def forget(self, ask: Forget) -> Forgotten:
+        """Remove events for good, or count them."""
+        return _decode(self.post("/v1/forget", msgspec.json.encode(ask)), Forgotten)
 
     def actors(self) -> list[ActorInfo]:
         """List the living actors, parents before children."""

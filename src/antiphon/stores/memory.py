@@ -166,7 +166,9 @@ class MemoryEventStore:
         """Forget those of *topics* that hold no event."""
         with self._lock:
             self._check_open()
-            gone = [name for name in topics if name in self._topics and not self._topics[name].count]
+            gone = [
+                name for name in topics if name in self._topics and not self._topics[name].count
+            ]
             for name in gone:
                 del self._topics[name]
                 self._seqs_of.pop(name, None)
