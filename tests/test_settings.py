@@ -14,7 +14,7 @@ from antiphon.settings import lines, load
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The settings file, absent at first; nothing of this machine's environment counts."""
-    for name in ("DATA", "PORT", "HOST", "WORKSPACE", "IGNORE", "READY_FILE", "OPEN"):
+    for name in ("DATA", "PORT", "HOST", "WORKSPACE", "IGNORE", "READY_FILE", "OPEN", "RETENTION"):
         monkeypatch.delenv(f"ANTIPHON_{name}", raising=False)
     path = tmp_path / "config.toml"
     monkeypatch.setenv("ANTIPHON_CONFIG", str(path))
@@ -46,6 +46,7 @@ def test_each_value_tells_its_source(file: Path, monkeypatch: pytest.MonkeyPatch
         "actors": "default",
         "ready_file": "default",
         "open": "flag",
+        "retention": "default",
         "max_sockets": "environment",
     }
     assert told["ignore"].value == ("*.log", "b c")

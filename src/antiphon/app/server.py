@@ -104,7 +104,11 @@ class Server:
                 observing = Observing()
                 store = SqliteEventStore(self.folder.log)
                 async with core(
-                    store, observer=observing, watchdog=BLOCKED_S, where=self.folder.log
+                    store,
+                    observer=observing,
+                    watchdog=BLOCKED_S,
+                    where=self.folder.log,
+                    retention=policies,
                 ) as running:
                     observing.attach(running.bus)
                     return await self._serve(running, listening, token, workspace, program)

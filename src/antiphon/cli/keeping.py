@@ -114,7 +114,7 @@ def _none(pattern: str | None, id: str | None, as_json: bool) -> int:
     if as_json:
         console.raw_lines()(msgspec.json.encode(Forgotten(events=0, size_bytes=0, topics=0)))
         return 0
-    wanted = f"topic that matches {pattern}" if id is None else f"event with the id {id}"
+    wanted = f"event of {pattern}" if id is None else f"event with the id {id}"
     raise AntiphonError(f"nothing to forget: no {wanted} is in the log")
 
 

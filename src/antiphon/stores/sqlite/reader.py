@@ -208,8 +208,8 @@ class SqliteStoreReader:
         order = "DESC" if query.descending else "ASC"
         condition = "".join(f" AND {clause}" for clause in where)
         if len(ids) <= FEW_TOPICS:
-            sql = _SEQS.format(topics="= :id", where=condition, order=order)
-            seqs = [seq for i in ids for seq in self._seqs(sql, {**bindings, "id": i})]
+            sql = _SEQS.format(topics="= :topic_id", where=condition, order=order)
+            seqs = [seq for i in ids for seq in self._seqs(sql, {**bindings, "topic_id": i})]
             seqs.sort(reverse=query.descending)
             del seqs[query.limit :]
         else:
