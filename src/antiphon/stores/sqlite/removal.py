@@ -40,8 +40,8 @@ FROM (
 ) CROSS JOIN events ON seq = ahead
 """
 _NEWEST = """
-SELECT json_group_object(value, seq)
-FROM json_each(?2) CROSS JOIN by_key ON topic_id = ?1 AND key = value
+SELECT json_group_object(k.key, k.seq)
+FROM json_each(?2) AS w CROSS JOIN by_key AS k ON k.topic_id = ?1 AND k.key = w.value
 """
 _UPSERT_KEYS = """
 INSERT OR REPLACE INTO by_key SELECT ?1, key, value FROM json_each(?2)
