@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -471,3 +472,42 @@ async def test_the_built_page_is_served_and_nothing_beside_it(desk: Any, tmp_pat
         answer = await desk.ask("GET", path, token=None)
         assert answer.status == 404, path
         json.loads(answer.body)
+
+
+# --- keeping and forgetting -----------------------------------------------------------------
+
+
+async def test_retention_tells_each_policy_and_what_it_holds(desk: Any) -> None:
+    await desk.post("/v1/events", [{"topic": "chat.a", "payload": n} for n in range(3)])
+    found = await desk.get("/v1/retention")
+    chat = next(policy for policy in found["policies"] if policy["pattern"] == "chat.*")
+    assert (chat["events"], chat["topics"], chat["limits"]) == (3, 1, "90d, hold 1GiB")
+    assert found["removed"]["age"] == 0
+
+
+async def test_forget_removes_for_good_and_says_how_much(desk: Any) -> None:
+    await desk.post("/v1/events", [{"topic": "chat.a", "payload": n} for n in range(3)])
+    counted = await desk.post("/v1/forget", {"pattern": "chat.*", "dry_run": True})
+    assert (counted.status, counted.json()["events"]) == (200, 3)
+    done = (await desk.post("/v1/forget", {"pattern": "chat.*"})).json()
+    assert (done["events"], done["topics"], done["scrubbed"]) == (3, 1, True)
+    assert (await desk.get("/v1/events"))["events"] == []
+    audit = await desk.get("/v1/events?pattern=_sys.audit.*")
+    assert audit["events"][0]["payload"]["principal"] == "admin"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ({}, "bad_request", "either a pattern or an id"),
+        ({"pattern": "a", "id": "b"}, "bad_request", "either a pattern or an id"),
+        ({"pattern": "**"}, "invalid_pattern", r"\*\*"),
+        ({"id": ""}, "invalid_payload", "id"),
+        ({"topic": "a"}, "bad_request", "unknown field"),
+    ],
+)
+async def test_what_can_not_be_forgotten_is_refused(
+    desk: Any, body: Any, code: str, says: str
+) -> None:
+    answer = await desk.post("/v1/forget", body)
+    assert re.search(says, problem(answer, 400, code)["detail"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
-from antiphon.bus.store import Query
+from antiphon.bus.store import Query, StoreUnavailable
 from antiphon.stores import SqliteEventStore
 from antiphon.stores.sqlite.schema import WAL_LIMIT, rows, value
 from antiphon.testing.store_contract import START_US, event, reading
@@ -199,3 +201,49 @@ def test_many_topics_are_read_by_scanning_seqs(
                 found = [row.seq for row in reader.select(query)]
             expected = [i for i in range(101, 1500) if i % 50 < 40]
             assert found == (expected[::-1] if descending else expected)[:500]
+
+
+def test_a_bounded_log_stays_as_large_under_load(store: SqliteEventStore, clock: Clock) -> None:
+    """Freed pages are used again, at once; nothing waits for rest."""
+    seq, sizes = 0, []
+    for batch in range(90):
+        store.append([event(seq + i, "a", "x" * 1000) for i in range(1, 101)], START_US + batch)
+        seq += 100
+        clock.now += 0.1
+        store.tend(idle=False)
+        store.sweep({"a": seq - 1000}, 1000)
+        sizes.append(store.path.stat().st_size)
+    assert max(sizes[30:]) <= 1.1 * sizes[29]
+
+
+def test_a_sweep_is_one_transaction(store: SqliteEventStore) -> None:
+    """Cut off anywhere inside, all of it is undone: rows, index, counts, keys and marks."""
+    store.append([event(i, "ab"[i % 2], key="xyz"[i % 3]) for i in range(1, 101)], START_US)
+    while store.compact("a").events:
+        pass
+    store.tend(idle=True)
+    tables = ("events", "by_topic", "topics", "by_key", "marks", "meta")
+
+    def everything() -> list[list[object]]:
+        return [rows(store._connection(), f"SELECT * FROM {table}") for table in tables]
+
+    before = everything()
+    for fail_at in range(1, 12):
+        writes = itertools.count(1)
+
+        def cut_off(cursor: object, sql: str, bindings: object) -> bool:
+            if sql.lstrip()[:6] in ("DELETE", "UPDATE") and next(writes) == fail_at:  # noqa: B023
+                raise apsw.IOError("cut off")
+            return True
+
+        store._connection().exec_trace = cut_off
+        try:
+            store.sweep({"a": 90, "b": 90}, 50)
+        except StoreUnavailable:
+            store._connection().exec_trace = None
+            assert everything() == before
+        else:
+            store._connection().exec_trace = None
+            break
+    assert fail_at > 5, "so many statements a sweep has"
+    assert everything() != before
