@@ -34,6 +34,8 @@ from antiphon.messages import PolicyInfo, Published, RetentionInfo
 logger = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+SOON_S = 0.1
+"""After a round that removed something: little and often, so that publishers hardly feel it."""
 TROUBLE_S = 10.0
 """After the disk refused."""
 DISK_EVERY_S = 10.0
@@ -42,7 +44,7 @@ TOPIC_S = 30 * DAY_S
 """A topic's row outlives its last event so long, since a cursor could need it."""
 TOPICS_STEP = 1000
 ROUND_STEPS = 16
-MOST_EVENTS = 8 * STEP_EVENTS
+MOST_EVENTS = 4 * STEP_EVENTS
 """Removed between two batches, step by step, while publishers bring more than one step takes."""
 WARNING = "_sys.store.warning"
 
@@ -79,6 +81,11 @@ class Janitor:
         self._oldest: dict[str, tuple[int, float]] = {}
         self._pace = STEP_EVENTS
         self._next_disk = self._next_topics = 0.0
+
+    @property
+    def removed(self) -> int:
+        """Bytes of all events removed from the log, by whomever."""
+        return self._log.removals.size_bytes
 
     async def round(self) -> bool:
         """Remove some of what is to go; whether there is more.
@@ -314,8 +321,11 @@ class JanitorActor(Actor[JanitorMessage]):
 
     async def _round(self) -> float:
         """Make a round; seconds until the next."""
+        before = self.janitor.removed
         try:
-            return 0.0 if await self.janitor.round() else EVERY_S
+            if await self.janitor.round():
+                return 0.0
+            return EVERY_S if self.janitor.removed == before else SOON_S
         except (StoreUnavailable, StoreCorrupt, StorageUnavailable) as error:
             logger.warning("retention was put off: %s", error)
             return TROUBLE_S

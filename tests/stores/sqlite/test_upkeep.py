@@ -247,3 +247,35 @@ def test_a_sweep_is_one_transaction(store: SqliteEventStore) -> None:
             break
     assert fail_at > 5, "so many statements a sweep has"
     assert everything() != before
+
+
+def test_trimming_everything_leaves_the_head_on_disk(store: SqliteEventStore) -> None:
+    """Without ``close``: the trim's own transaction keeps what it can't be read from any more."""
+    store.append([event(i) for i in range(1, 4)], START_US)
+    assert store.trim("a", 3) == 3
+    store.reopen()
+    assert store.head() == 3
+
+
+def test_dropped_events_leave_no_mark_of_a_trim(store: SqliteEventStore) -> None:
+    store.append([event(i) for i in range(1, 4)], START_US)
+    store.drop([1, 3])
+    found = rows(store._connection(), "SELECT count, first_seq, last_seq, trimmed_upto FROM topics")
+    assert found == [(1, 2, 2, 0)]
+
+
+def test_the_id_of_a_dropped_topic_is_never_given_again(store: SqliteEventStore) -> None:
+    """Not even after ``reopen``: readers keep the names of ids."""
+    store.append([event(1, "a"), event(2, "b")], START_US)
+    store.sweep({"b": 2})
+    with reading(store) as reader:
+        store.drop_topics(["b"])
+        store.reopen()
+        store.append([event(3, "c")], START_US)
+        store.append([event(4, "b")], START_US)
+        assert rows(store._connection(), "SELECT topic_id, name FROM topics") == [
+            (1, "a"),
+            (3, "c"),
+            (4, "b"),
+        ]
+        assert [row.topic for row in reader.page(2, 10)] == ["c", "b"]
