@@ -273,7 +273,7 @@ def test_the_id_of_a_dropped_topic_is_never_given_again(store: SqliteEventStore)
         store.reopen()
         store.append([event(3, "c")], START_US)
         store.append([event(4, "b")], START_US)
-        assert rows(store._connection(), "SELECT topic_id, name FROM topics") == [
+        assert rows(store._connection(), "SELECT topic_id, name FROM topics ORDER BY 1") == [
             (1, "a"),
             (3, "c"),
             (4, "b"),
