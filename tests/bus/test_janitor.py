@@ -24,7 +24,8 @@ from antiphon.bus import (
 )
 from antiphon.bus.age import AgeClock
 from antiphon.bus.batch import Slice
-from antiphon.bus.store import Stored
+from antiphon.bus.janitor import EVERY_S, SOON_S, TROUBLE_S, JanitorActor
+from antiphon.bus.store import Stored, StoreUnavailable
 from antiphon.bus.topics import matches
 from antiphon.stores import MemoryEventStore, SqliteEventStore
 
@@ -241,6 +242,29 @@ async def test_the_janitor_keeps_up_with_a_publisher(running: Core) -> None:
     report = await running.system.ref(JANITOR).call(ReportRetention())
     assert report.removed["count"] == 7700
     assert report.policies[0].events == 300
+
+
+async def test_a_disk_that_refuses_puts_retention_off_and_is_told_once(
+    running: Core, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The actor lives on, and does it when the disk allows it."""
+    await publish(running, "a.b", 10)
+    janitor = world.janitor(running, Policy(pattern="*", max_count=4))
+
+    def refuse(*_: Any) -> Any:
+        raise StoreUnavailable("database or disk is full")
+
+    actor = JanitorActor(janitor)
+    with monkeypatch.context() as patch:
+        patch.setattr(running.log.store, "sweep", refuse)
+        assert [await actor._round() for _ in range(3)] == [TROUBLE_S] * 3
+    assert [r.message for r in caplog.records if "put off" in r.message] == [
+        "retention is put off: database or disk is full"
+    ]
+    assert running.log.topics["a.b"].count == 10
+    assert await actor._round() == SOON_S
+    assert await actor._round() == EVERY_S
+    assert await seqs(running) == [7, 8, 9, 10]
 
 
 async def test_a_step_whose_asker_is_gone_is_counted_all_the_same(running: Core) -> None:

@@ -304,10 +304,15 @@ JANITOR: Key[JanitorMessage] = Key("log/janitor")
 
 
 class JanitorActor(Actor[JanitorMessage]):
-    """Gives the janitor a turn each second, and at once while there is more to do."""
+    """Gives the janitor a turn each second, and at once while there is more to do.
+
+    Attributes:
+        trouble: What the disk said last, told once; None if all is well.
+    """
 
     def __init__(self, janitor: Janitor) -> None:
         self.janitor = janitor
+        self.trouble: str | None = None
 
     async def post_start(self, ctx: ActorContext[JanitorMessage]) -> None:
         ctx.send_after(EVERY_S, LookAbout())
@@ -317,7 +322,10 @@ class JanitorActor(Actor[JanitorMessage]):
             case LookAbout():
                 ctx.send_after(await self._round(), msg)
             case ReportRetention():
-                ctx.reply(msg, await self.janitor.report())
+                try:
+                    ctx.reply(msg, await self.janitor.report())
+                except (StoreUnavailable, StoreCorrupt) as error:
+                    ctx.reply_error(msg, StorageUnavailable(f"the log can't be read: {error}"))
 
     async def _round(self) -> float:
         """Make a round; seconds until the next."""
@@ -325,7 +333,10 @@ class JanitorActor(Actor[JanitorMessage]):
         try:
             if await self.janitor.round():
                 return 0.0
+            self.trouble = None
             return EVERY_S if self.janitor.removed == before else SOON_S
         except (StoreUnavailable, StoreCorrupt, StorageUnavailable) as error:
-            logger.warning("retention was put off: %s", error)
+            if str(error) != self.trouble:
+                self.trouble = str(error)
+                logger.warning("retention is put off: %s", error)
             return TROUBLE_S
