@@ -14,7 +14,7 @@ from antiphon.settings import lines, load
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The settings file, absent at first; nothing of this machine's environment counts."""
-    for name in ("DATA", "PORT", "HOST", "WORKSPACE", "IGNORE", "READY_FILE", "OPEN"):
+    for name in ("DATA", "PORT", "HOST", "WORKSPACE", "IGNORE", "READY_FILE", "OPEN", "RETENTION"):
         monkeypatch.delenv(f"ANTIPHON_{name}", raising=False)
     path = tmp_path / "config.toml"
     monkeypatch.setenv("ANTIPHON_CONFIG", str(path))
@@ -47,6 +47,7 @@ def test_each_value_tells_its_source(file: Path, monkeypatch: pytest.MonkeyPatch
         "actors": "default",
         "ready_file": "default",
         "open": "flag",
+        "retention": "default",
         "max_sockets": "environment",
     }
     assert told["ignore"].value == ("*.log", "b c")
@@ -91,3 +92,14 @@ def test_commands_find_the_same_data_folder_without_loading_the_model(
     monkeypatch.setenv("ANTIPHON_DATA", "~/from-environment")
     assert data_folder() == load().settings.data == Path.home() / "from-environment"
     assert data_folder(Path("/given")) == load({"data": "/given"}).settings.data == Path("/given")
+
+
+def test_retention_comes_from_the_file_or_as_json_from_the_environment(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('[retention."worker.*"]\nmax_age = "7d"\nmax_bytes = "2GiB"\n')
+    assert load().settings.retention == {"worker.*": {"max_age": "7d", "max_bytes": "2GiB"}}
+    told = {line.name: str(line) for line in lines(load())}
+    assert told["retention"] == "retention = worker.*=max_age=7d max_bytes=2GiB (file)"
+    monkeypatch.setenv("ANTIPHON_RETENTION", '{"a": {"max_count": 5}}')
+    assert load().settings.retention == {"a": {"max_count": 5}}

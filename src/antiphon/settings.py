@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         None, description="file to write url, token_file and pid to, once connections are accepted"
     )
     open: bool = Field(False, description="open the page in the browser")
+    retention: dict[str, dict[str, Any]] = Field(
+        {}, description="how long events stay, by pattern: max_age, max_bytes, …"
+    )
     max_sockets: int = Field(
         1024, ge=1, description="most WebSockets at once", json_schema_extra={"unit": "sockets"}
     )
@@ -146,12 +149,14 @@ def lines(loaded: Loaded) -> list[Line]:
 
 def shown(value: object) -> str:
     """Write a setting's value as a person would put it into the file."""
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return " ".join(f"{name}={shown(part)}" for name, part in value.items())
     return str(value)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from antiphon.app import Core
 from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
+from antiphon.bus.batch import Slice
+from antiphon.bus.subscription import Subscription
 from antiphon.errors import InvalidPattern
 
 from . import topic_model as model
+from .conftest import until
 
 lists = st.lists(model.patterns, max_size=3).map(tuple)
 accesses = st.builds(Access, sub=lists, deny=lists)
@@ -103,3 +111,104 @@ def test_principals_compare_by_name_and_access() -> None:
 )
 def test_a_principals_source_is_a_uri_reference(name: str, source: str) -> None:
     assert Principal(name, Access()).source == source
+
+
+# --- access that changes --------------------------------------------------------------------
+
+
+def seen(subscription: Subscription) -> list[Any]:
+    found: list[Any] = []
+    while (taken := subscription.take()) is not None:
+        if isinstance(taken, Slice):
+            found += [event.payload for event in taken.events]
+    return found
+
+
+async def publish(running: Core, **payloads: Any) -> None:
+    for topic, payload in payloads.items():
+        await running.bus.publish_event(topic.replace("_", "."), payload)
+
+
+async def publish_together(running: Core, **payloads: Any) -> None:
+    """As one batch: the writer is held until all of them wait."""
+    held, go = threading.Event(), threading.Event()
+    running.log.in_writer(lambda: held.set() or go.wait())  # type: ignore[func-returns-value]
+    await until(held.is_set)
+    waiting = [
+        running.bus.publish_event(topic.replace("_", "."), payload)
+        for topic, payload in payloads.items()
+    ]
+    go.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_denial_acts_on_open_subscriptions_at_once(running: Core) -> None:
+    """On live events, on what is in hand, and on nobody else's."""
+    bob = Principal("bob", Access(sub=("*",)))
+    mine, other = (
+        running.bus.open_subscription(["*"], principal=who, on_ready=lambda: None)
+        for who in (bob, SYSTEM)
+    )
+    assert seen(mine) == seen(other) == []
+    await publish_together(running, a_x=1, b_x=2)
+    assert isinstance(mine.take(limit=1), Slice)
+    assert running.log.regrant("bob", Access(sub=("*",), deny=("b.*",))) == 1
+    await publish(running, a_x=3, b_x=4)
+    assert seen(mine) == [3]
+    assert seen(other) == [1, 2, 3, 4]
+    assert running.log.regrant("bob", Access(sub=("b.*",))) == 1
+    await publish(running, a_x=5, b_x=6)
+    assert seen(mine) == [6]
+    mine.close()
+    assert running.log.regrant("bob", Access()) == 0
+
+
+async def test_a_denial_acts_in_replay(running: Core) -> None:
+    """Read from the log: neither a page that was asked for before nor a later one shows it."""
+    running.log.ring.max_events = 1
+    for n in range(40):
+        await publish(running, a_x=n, b_x="secret")
+    bob = Principal("bob", Access(sub=("*",)))
+    subscription = running.bus.open_subscription(
+        ["*"], start="earliest", principal=bob, on_ready=lambda: None
+    )
+    assert subscription.take() is None, "the page is on its way"
+    running.log.regrant("bob", Access(sub=("*",), deny=("b.*",)))
+    found: list[Any] = []
+    await until(lambda: not found.extend(seen(subscription)) and subscription.live)  # type: ignore[func-returns-value]
+    assert found == list(range(40))
+
+
+async def test_a_wider_access_shows_more_from_then_on_and_skips_nothing(running: Core) -> None:
+    bob = Principal("bob", Access(sub=("*",), deny=("b.*",)))
+    running.log.ring.max_events = 1
+    for n in range(20):
+        await publish(running, a_x=n, b_x=-n)
+    subscription = running.bus.open_subscription(
+        ["*"], start="earliest", principal=bob, on_ready=lambda: None
+    )
+    found: list[Any] = []
+
+    def read_some() -> bool:
+        taken = subscription.take(limit=5)
+        if isinstance(taken, Slice):
+            found.extend(event.payload for event in taken.events)
+        return len(found) >= 5
+
+    await until(read_some)
+    running.log.regrant("bob", Access(sub=("*",)))
+    await until(lambda: not found.extend(seen(subscription)) and subscription.live)  # type: ignore[func-returns-value]
+    rest = [payload for n in range(5, 20) for payload in (n, -n)]
+    assert found == [0, 1, 2, 3, 4, -4, *rest]
+
+
+async def test_what_is_granted_while_a_slice_is_handled_is_not_skipped(running: Core) -> None:
+    bob = Principal("bob", Access(sub=("*",), deny=("b.*",)))
+    subscription = running.bus.open_subscription(["*"], principal=bob, on_ready=lambda: None)
+    assert seen(subscription) == []
+    await publish_together(running, b_x=1, a_x=2, b_y=3)
+    peeked = subscription.peek()
+    assert isinstance(peeked, Slice)
+    running.log.regrant("bob", Access(sub=("*",)))
+    subscription.advance(len(peeked))
+    assert seen(subscription) == [3]

@@ -15,7 +15,19 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 
 from antiphon.actors import ActorSystem, Child, Supervisor
-from antiphon.bus import BUS, STORE, Bus, EventBusActor, EventStoreActor, Log, Table
+from antiphon.bus import (
+    BUS,
+    JANITOR,
+    STORE,
+    Bus,
+    EventBusActor,
+    EventStoreActor,
+    Janitor,
+    JanitorActor,
+    Log,
+    Policies,
+    Table,
+)
 from antiphon.errors import BadRequest, NotFound
 from antiphon.gateway import SESSIONS, Auth, Gateway, bind
 from antiphon.messages import WorkerInfo, WorkerStart
@@ -212,11 +224,16 @@ async def serving(web: Path, **options: Any) -> AsyncIterator[Desk]:
     store = MemoryEventStore()
     log = Log(store)
     table = Table(log)
-    owners = [Child(STORE, lambda: EventStoreActor(log)), Child(BUS, lambda: EventBusActor(table))]
     try:
         async with ActorSystem("desk") as system:
-            await system.supervise(Supervisor(owners), name="log")
             bus = Bus(log, system.ref(BUS))
+            janitor = Janitor(bus, Policies())
+            owners: list[Child[Any]] = [
+                Child(STORE, lambda: EventStoreActor(log)),
+                Child(BUS, lambda: EventBusActor(table)),
+                Child(JANITOR, lambda: JanitorActor(janitor)),
+            ]
+            await system.supervise(Supervisor(owners), name="log")
             gateway = Gateway(
                 bus=bus,
                 system=system,

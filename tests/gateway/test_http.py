@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -504,3 +505,42 @@ async def test_a_schema_is_set_shown_kept_to_and_removed(desk: Any) -> None:
     problem(await desk.ask("DELETE", "/v1/schemas/a.%2A"), 404, "not_found")
     bad = await desk.ask("PUT", "/v1/schemas/a.b", '{"type": "text"}')
     problem(bad, 400, "invalid_schema")
+
+
+# --- keeping and forgetting -----------------------------------------------------------------
+
+
+async def test_retention_tells_each_policy_and_what_it_holds(desk: Any) -> None:
+    await desk.post("/v1/events", [{"topic": "chat.a", "payload": n} for n in range(3)])
+    found = await desk.get("/v1/retention")
+    chat = next(policy for policy in found["policies"] if policy["pattern"] == "chat.*")
+    assert (chat["events"], chat["topics"], chat["limits"]) == (3, 1, "90d, hold 1GiB")
+    assert found["removed"]["age"] == 0
+
+
+async def test_forget_removes_for_good_and_says_how_much(desk: Any) -> None:
+    await desk.post("/v1/events", [{"topic": "chat.a", "payload": n} for n in range(3)])
+    counted = await desk.post("/v1/forget", {"pattern": "chat.*", "dry_run": True})
+    assert (counted.status, counted.json()["events"]) == (200, 3)
+    done = (await desk.post("/v1/forget", {"pattern": "chat.*"})).json()
+    assert (done["events"], done["topics"], done["scrubbed"]) == (3, 1, True)
+    assert (await desk.get("/v1/events"))["events"] == []
+    audit = await desk.get("/v1/events?pattern=_sys.audit.*")
+    assert audit["events"][0]["payload"]["principal"] == "admin"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ({}, "bad_request", "either a pattern or an id"),
+        ({"pattern": "a", "id": "b"}, "bad_request", "either a pattern or an id"),
+        ({"pattern": "**"}, "invalid_pattern", r"\*\*"),
+        ({"id": ""}, "invalid_payload", "id"),
+        ({"topic": "a"}, "bad_request", "unknown field"),
+    ],
+)
+async def test_what_can_not_be_forgotten_is_refused(
+    desk: Any, body: Any, code: str, says: str
+) -> None:
+    answer = await desk.post("/v1/forget", body)
+    assert re.search(says, problem(answer, 400, code)["detail"])

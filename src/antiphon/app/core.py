@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+import shutil
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from antiphon.actors import ActorSystem, Child, Observer, Supervisor
 from antiphon.app.folder import DataFolder
-from antiphon.bus import BUS, STORE, Bus, EventBusActor, EventStore, EventStoreActor, Log, Table
+from antiphon.bus import (
+    BUS,
+    JANITOR,
+    STORE,
+    Bus,
+    EventBusActor,
+    EventStore,
+    EventStoreActor,
+    Janitor,
+    JanitorActor,
+    Log,
+    Policies,
+    Policy,
+    Table,
+)
 from antiphon.bus.bus import EPHEMERAL
 from antiphon.bus.schemas import Schemas
 from antiphon.bus.store import StoreCorrupt
@@ -24,12 +39,13 @@ SWITCH_S = 0.0005
 
 
 class Core:
-    """Actors, log and bus, running."""
+    """Actors, log, bus and janitor, running."""
 
-    def __init__(self, system: ActorSystem, log: Log, bus: Bus) -> None:
+    def __init__(self, system: ActorSystem, log: Log, bus: Bus, janitor: Janitor) -> None:
         self.system = system
         self.log = log
         self.bus = bus
+        self.janitor = janitor
 
 
 @asynccontextmanager
@@ -39,43 +55,62 @@ async def core(
     name: str = "antiphon",
     observer: Observer | None = None,
     watchdog: float | None = None,
-    where: object = "the log",
+    where: Path | None = None,
     ephemeral: Sequence[str] = (),
     schemas: Path | None = None,
+    retention: Iterable[Policy] = (),
 ) -> AsyncIterator[Core]:
     """Run log and bus on *store*, supervised, until the block ends.
 
     Args:
         watchdog: Seconds that the loop may be blocked before a warning says by whom.
-        where: Names the store in an error.
+        where: The store's file, if it has one: named in errors, its disk watched.
         ephemeral: More patterns of topics whose events are handed on but not kept, beside
             ``*.typing`` and ``_sys.stats.*``.
         schemas: The file that keeps the schemas of payloads; None keeps them in memory.
+        retention: Policies beside the default ones, or in their places.
 
     Raises:
         StartError: The store or *schemas* can't be opened, or one of *ephemeral* is no pattern.
+        BusError: The policies contradict each other.
     """
     try:
         not_kept = tuple(check_pattern(pattern) for pattern in (*EPHEMERAL, *ephemeral))
     except InvalidPattern as error:
         raise StartError(f"cannot take ephemeral topics: {error}") from error
     rules = Schemas(schemas)
+    policies = Policies(retention)
     log = Log(store)
     table = Table(log)
-    children: list[Child[Any]] = [
-        Child(STORE, lambda: EventStoreActor(log)),
-        Child(BUS, lambda: EventBusActor(table)),
-    ]
     try:
         async with ActorSystem(name, observer=observer, watchdog=watchdog) as system:
+            bus = Bus(log, system.ref(BUS), ephemeral=not_kept, schemas=rules)
+            janitor = Janitor(
+                bus, policies, holds=log.durables.settled, disk=lambda: disk_share(where)
+            )
+            children: list[Child[Any]] = [
+                Child(STORE, lambda: EventStoreActor(log)),
+                Child(BUS, lambda: EventBusActor(table)),
+                Child(JANITOR, lambda: JanitorActor(janitor)),
+            ]
             try:
                 await system.supervise(Supervisor(children), name="log")
             except SpawnFailed as error:
-                raise start_error(error, f"open {where}") from error
-            bus = Bus(log, system.ref(BUS), ephemeral=not_kept, schemas=rules)
-            yield Core(system, log, bus)
+                raise start_error(error, f"open {where or 'the log'}") from error
+            yield Core(system, log, bus, janitor)
     finally:
         await log.aclose(SHUTDOWN_S)
+
+
+def disk_share(path: Path | None) -> float | None:
+    """How full the disk is that holds *path*, 0 to 1; None if that can't be told."""
+    if path is None:
+        return None
+    try:
+        usage = shutil.disk_usage(path.parent)
+    except OSError:
+        return None
+    return usage.used / max(usage.used + usage.free, 1)
 
 
 def start_error(error: BaseException, tried: str) -> StartError:
@@ -90,7 +125,10 @@ def start_error(error: BaseException, tried: str) -> StartError:
 
 @asynccontextmanager
 async def open(
-    path: str | os.PathLike[str] | None = None, *, ephemeral: Sequence[str] = ()
+    path: str | os.PathLike[str] | None = None,
+    *,
+    ephemeral: Sequence[str] = (),
+    retention: Iterable[Policy] = (),
 ) -> AsyncIterator[Core]:
     """Open a log in the data folder *path* (None: in memory), with bus and actor system.
 
@@ -99,12 +137,13 @@ async def open(
     Args:
         ephemeral: More patterns of topics whose events are handed on but not kept, beside
             ``*.typing`` and ``_sys.stats.*``.
+        retention: How long events stay; see ``core``.
 
     Raises:
         StartError: The folder can't be used, or its log is not one.
     """
     if path is None:
-        async with core(MemoryEventStore(), ephemeral=ephemeral) as running:
+        async with core(MemoryEventStore(), ephemeral=ephemeral, retention=retention) as running:
             yield running
         return
     folder = DataFolder(Path(path))
@@ -112,7 +151,11 @@ async def open(
     try:
         store = SqliteEventStore(folder.log)
         async with core(
-            store, where=folder.log, ephemeral=ephemeral, schemas=folder.schemas
+            store,
+            where=folder.log,
+            ephemeral=ephemeral,
+            schemas=folder.schemas,
+            retention=retention,
         ) as running:
             yield running
     finally:

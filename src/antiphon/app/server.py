@@ -29,7 +29,9 @@ from antiphon.bridges.files import (
     WatchEnded,
     check_root,
 )
-from antiphon.errors import NameTaken, SpawnFailed, StartError
+from antiphon.bus import Policies, Policy
+from antiphon.bus.retention import read_policies
+from antiphon.errors import BusError, NameTaken, SpawnFailed, StartError
 from antiphon.gateway import SESSIONS, Auth, Gateway, bind, load_token
 from antiphon.messages import WorkerInfo, WorkerStart
 from antiphon.services.worker import (
@@ -92,6 +94,7 @@ class Server:
         """
         settings = self.settings
         workspace = _workspace(settings.workspace)
+        policies = _policies(settings.retention)
         program = None if settings.actors is None else find_program(settings.actors)
         self.folder.acquire()
         try:
@@ -107,6 +110,7 @@ class Server:
                     where=self.folder.log,
                     ephemeral=settings.ephemeral,
                     schemas=self.folder.schemas,
+                    retention=policies,
                 ) as running:
                     observing.attach(running.bus)
                     return await self._serve(running, listening, token, workspace, program)
@@ -248,7 +252,17 @@ class Server:
             "dead_letters": len(running.system.dead_letters),
             "loop_blocked": watchdog.blocked if watchdog is not None else 0,
             "events": log.counters,
+            "removed": {**log.removals.counters, "size_bytes": log.removals.size_bytes},
         }
+
+
+def _policies(settings: dict[str, dict[str, Any]]) -> list[Policy]:
+    try:
+        given = read_policies(settings)
+        Policies(given)
+    except BusError as error:
+        raise StartError(f"setting retention: {error}") from error
+    return given
 
 
 def _free_bytes(folder: Path) -> int | None:

@@ -15,17 +15,21 @@ from antiphon.bus.durable import Lease
 from antiphon.bus.durables import DurableInfo, Durables
 from antiphon.bus.event_bus import EventBusActor, Table
 from antiphon.bus.event_store import EventStoreActor
+from antiphon.bus.forgetting import forget
 from antiphon.bus.holder import Holder
 from antiphon.bus.iterator import EventIterator
+from antiphon.bus.janitor import JANITOR, Janitor, JanitorActor, ReportRetention
 from antiphon.bus.log import Log
 from antiphon.bus.notices import BusNotice, Ended, Gap, Lag, Live, Reset
 from antiphon.bus.protocol import BUS, STORE
+from antiphon.bus.retention import Policies, Policy
 from antiphon.bus.store import EventStore
 from antiphon.bus.subscription import Subscription
 
 __all__ = [
     "ADMIN",
     "BUS",
+    "JANITOR",
     "STORE",
     "SYSTEM",
     "Access",
@@ -40,15 +44,21 @@ __all__ = [
     "EventStoreActor",
     "Gap",
     "Holder",
+    "Janitor",
+    "JanitorActor",
     "Lag",
     "Lease",
     "Live",
     "Log",
     "Page",
+    "Policies",
+    "Policy",
     "Principal",
+    "ReportRetention",
     "Reset",
     "Subscription",
     "Table",
+    "forget",
     "publish_event",
     "subscribe",
     "unsubscribe",

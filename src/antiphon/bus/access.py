@@ -70,6 +70,12 @@ class Access:
         """Whether events of *topic* may be seen, live or later, and that it exists."""
         return _any_matches(self.sub, topic) and not _any_matches(self.deny, topic)
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether nothing is kept from it: it sees all, and may publish all but reserved topics."""
+        sees_all = all(_any_covers(self.sub, pattern) for pattern in ("*", "_sys.*"))
+        return sees_all and _any_covers(self.pub, "*") and not self.deny
+
     def narrow(self, patterns: Iterable[str]) -> list[str]:
         """What *patterns* and ``sub`` have in common, none covered by another, sorted.
 

@@ -7,7 +7,7 @@ computed once, as a ``View``, however many subscribers belong to that audience.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -85,6 +85,12 @@ class Shelf:
             self.size_bytes -= freed
             oldest.shed()
 
+    def clear(self) -> None:
+        """Let all of them shed their events."""
+        while self._kept:
+            self._kept.popleft()[0].shed()
+        self.size_bytes = 0
+
 
 class Batch:
     """Events in order of seq, with what was scanned to find them.
@@ -141,6 +147,20 @@ class Batch:
             if self._shelf is not None:
                 self._shelf.keep(self)
         return self._events
+
+    def without(self, gone: Collection[int]) -> Batch:
+        """The same batch, but for these seqs; itself if it has none of them."""
+        kept = [at for at, seq in enumerate(self.seqs) if seq not in gone]
+        if len(kept) == len(self.seqs):
+            return self
+        return Batch(
+            after=self.after,
+            upto=self.upto,
+            seqs=[self.seqs[at] for at in kept],
+            topics=[self.topics[at] for at in kept],
+            data=[self.data[at] for at in kept],
+            shelf=self._shelf,
+        )
 
     def shed(self) -> None:
         """Keep the bytes only; whoever asks for the events decodes them again."""

@@ -397,7 +397,9 @@ class Bus:
             InvalidPattern, Forbidden, BadRequest: See ``check_patterns``; *start* is none.
         """
         checked = self.check_patterns(patterns, principal, narrow=narrow)
-        return self._log.subscribe(sid, checked, principal.access, start, on_ready, ephemeral)
+        return self._log.subscribe(
+            sid, checked, principal.access, start, on_ready, ephemeral, owner=principal.name
+        )
 
     async def subscribe(
         self,
@@ -450,7 +452,7 @@ class Bus:
         *ephemeral* is as for ``open_subscription``.
         """
         checked = self.check_patterns(patterns, principal)
-        return EventIterator(self._log, checked, principal.access, start, ephemeral)
+        return EventIterator(self._log, checked, principal, start, ephemeral)
 
     # --- durable subscriptions ----------------------------------------------------------
 

@@ -237,10 +237,9 @@ class Durables:
         """End *principal*'s leases that *access* (None: none at all) doesn't cover; how many."""
         return sum(durable.revoke(principal, access) for durable in list(self._held.values()))
 
-    def holds(self, topic: str) -> int | None:
-        """The lowest seq of *topic* that a durable subscription may need; None: none does."""
-        found = self._index.lookup(topic)
-        return min((durable.position + 1 for durable in found), default=None)
+    def settled(self, topic: str) -> int | None:
+        """Up to which seq no durable subscription needs *topic*; None if none reads it."""
+        return min((durable.position for durable in self._index.lookup(topic)), default=None)
 
     def forget(self, seqs: Iterable[int]) -> None:
         """Let go of these events, which are being removed for good, where nobody has them yet."""

@@ -8,6 +8,7 @@ Promises: docs/semantics/bus.md#subscribing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
 from antiphon.bus.batch import View
@@ -68,6 +69,11 @@ class EphemeralQueue:
     def take(self) -> View:
         """Remove the oldest and return it."""
         return self._waiting.pop(next(iter(self._waiting)))
+
+    def look_again(self, see: Callable[[View], View | None]) -> None:
+        """Put what *see* makes of each in its place; None takes it out."""
+        seen = {key: see(view) for key, view in self._waiting.items()}
+        self._waiting = {key: view for key, view in seen.items() if view is not None}
 
     def take_lag(self) -> int:
         """How many were dropped since this was last asked."""

@@ -36,6 +36,7 @@ class ActorSubscription(EventSource):
                 ask.start,
                 self.feed.wake,
                 ask.ephemeral,
+                owner=ask.principal.name,
             )
         except BaseException:
             self.feed.detach()

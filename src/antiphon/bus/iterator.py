@@ -7,7 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from antiphon.bus.access import Access
+from antiphon.bus.access import Principal
 from antiphon.bus.batch import Slice
 from antiphon.bus.ephemeral import EphemeralPolicy
 from antiphon.bus.notices import Gap, Reset
@@ -29,13 +29,21 @@ class EventIterator:
         self,
         log: Log,
         patterns: tuple[str, ...],
-        access: Access,
+        principal: Principal,
         start: str | int,
         ephemeral: EphemeralPolicy = "drop_oldest",
     ) -> None:
         self._log = log
         self._ready = asyncio.Event()
-        self._subscription = log.subscribe("", patterns, access, start, self._ready.set, ephemeral)
+        self._subscription = log.subscribe(
+            "",
+            patterns,
+            principal.access,
+            start,
+            self._ready.set,
+            ephemeral,
+            owner=principal.name,
+        )
         self._events: deque[Event] = deque()
         self._last = self._subscription.position
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from antiphon.bus.access import Access
 from antiphon.bus.batch import Audience, Batch, Shelf
@@ -21,6 +21,7 @@ from antiphon.bus.index import PatternIndex
 from antiphon.bus.intake import Pending
 from antiphon.bus.pages import Pages
 from antiphon.bus.position import resolve
+from antiphon.bus.removals import Removals, Sweep
 from antiphon.bus.ring import Ring
 from antiphon.bus.settle import Settled
 from antiphon.bus.store import Epoch, EventStore, Row, StoreStatus, TopicState
@@ -57,6 +58,7 @@ class Log:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_event_loop()
         self.epochs: list[Epoch] = []
         self.topics: dict[str, TopicState] = {}
+        self.recorded_us = 0
         self.ring = Ring(0)
         self.shelf = Shelf()
         self.pages = Pages(self)
@@ -74,8 +76,8 @@ class Log:
         self.waiting = 0
         self.waiting_bytes = 0
         self.counters = {"published": 0, "duplicates": 0, "refused": 0, "overloaded": 0}
-        self.trim_clock = 0
-        self._trims: dict[str, tuple[int, int]] = {}
+        self.removals = Removals(self)
+        self.open_subscriptions: dict[Subscription, None] = {}
         self._audiences: dict[tuple[tuple[str, ...], Access], Audience] = {}
         self._index: PatternIndex[Audience] = PatternIndex()
         self._interested: dict[str, tuple[Audience, ...]] = {}
@@ -101,10 +103,8 @@ class Log:
         self._opened = True
         self.epochs = opened.epochs
         self.topics = opened.topics
-        for name, state in opened.topics.items():
-            if state.trimmed_upto:
-                self.trim_clock = 1
-                self._trims[name] = (state.trimmed_upto, 1)
+        self.recorded_us = opened.recorded_us
+        self.removals.restore(opened.topics)
         self.ring.restart(opened.head)
         self.durables.restore(opened.subs)
 
@@ -112,9 +112,10 @@ class Log:
         """Store what waits, answer everybody, close the store. Idempotent."""
         if self._closed:
             return
-        self._closed = True
         if self._opened:
             self.durables.close()
+        self._closed = True
+        if self._opened:
             ended = await asyncio.to_thread(self.writer.close, timeout)
             if not ended:
                 logger.error("the log's writer did not end in %s s", timeout)
@@ -247,6 +248,7 @@ class Log:
             batch = settled.batch(self.shelf)
             self._extend_ring(batch)
             self._count(settled)
+            self.recorded_us = settled.recorded_us
             if self._wake_interested(batch):
                 turns = 1 + len(batch) // SLICE_EVENTS
         if turns == 0 and not self._unanswered:
@@ -355,38 +357,66 @@ class Log:
         start: str | int,
         on_ready: Callable[[], None],
         ephemeral: EphemeralPolicy = "drop_oldest",
+        *,
+        owner: str = "",
     ) -> Subscription:
         """Open a subscription; checks of patterns and access are the caller's.
+
+        Args:
+            owner: The principal's name, for ``regrant``.
 
         Raises:
             BadRequest: *start* is no start, or *ephemeral* no policy.
         """
         where = resolve(start, self.epochs, self.head)
         waiting = EphemeralQueue(ephemeral)
+        audience = self.audience(patterns, access)
+        audience.users += 1
+        trim_clock = 0 if where.known else self.removals.clock
+        subscription = Subscription(
+            self, sid, audience, where, on_ready, trim_clock, waiting, owner=owner
+        )
+        self.open_subscriptions[subscription] = None
+        return subscription
+
+    def audience(self, patterns: tuple[str, ...], access: Access) -> Audience:
+        """Whoever has these patterns and this access; ``users`` is the caller's to count."""
         key = (patterns, access)
         audience = self._audiences.get(key)
         if audience is None:
             audience = self._audiences[key] = Audience(patterns, access)
             self._index.add(patterns, audience)
             self._interested.clear()
-        audience.users += 1
-        trim_clock = 0 if where.known else self.trim_clock
-        return Subscription(self, sid, audience, where, on_ready, trim_clock, waiting)
+        return audience
 
-    def drop(self, subscription: Subscription) -> None:
-        """Take a closed subscription out of the table."""
-        audience = subscription.audience
-        audience.parked.pop(subscription, None)
+    def leave(self, audience: Audience) -> None:
+        """Count one user less; the last one takes the audience out of the index."""
         audience.users -= 1
         if audience.users == 0:
             del self._audiences[(audience.patterns, audience.access)]
             self._index.discard(audience.patterns, audience)
             self._interested.clear()
 
+    def regrant(self, owner: str, access: Access) -> int:
+        """Give *owner*'s open subscriptions this access from now on; how many it concerned.
+
+        A durable one that it doesn't cover any more is lost to its holder.
+        """
+        mine = [one for one in self.open_subscriptions if one.owner == owner]
+        for subscription in mine:
+            subscription.regrant(access)
+        return len(mine) + self.durables.revoke(owner, access)
+
+    def drop(self, subscription: Subscription) -> None:
+        """Take a closed subscription out of the table."""
+        subscription.audience.parked.pop(subscription, None)
+        self.open_subscriptions.pop(subscription, None)
+        self.leave(subscription.audience)
+
     @property
     def subscriptions(self) -> int:
         """How many are open."""
-        return sum(audience.users for audience in self._audiences.values())
+        return len(self.open_subscriptions)
 
     def watched(self, topic: str) -> bool:
         """Whether any open subscription sees *topic*."""
@@ -410,58 +440,59 @@ class Log:
             self._interested[topic] = found
         return found
 
-    # --- trimming -----------------------------------------------------------------------
+    # --- beside the batches -------------------------------------------------------------
 
     async def trim(self, topic: str, upto: int) -> int:
         """Remove *topic*'s events up to seq *upto*, in small steps; how many went."""
-        removed = 0
+        count = 0
         while True:
-            step = await self.in_writer(lambda: self.store.trim(topic, upto))
-            removed += step
-            if not step:
-                break
-        if removed:
-            await self._trimmed(topic, upto)
-        return removed
-
-    async def _trimmed(self, topic: str, upto: int) -> None:
-        self.trim_clock += 1
-        state = self.topics[topic]
-        upto = min(upto, state.last_seq)
-        self._trims[topic] = (upto, self.trim_clock)
-        state.trimmed_upto = max(state.trimmed_upto, upto)
-        self.pages.clear()
+            swept = await self.removals.sweep(lambda: Sweep("trimmed", {topic: upto}))
+            if not swept:
+                return count
+            count += sum(removed.events for removed in swept.values())
 
     def in_writer(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Run *work* in the writer's thread, between batches; what it returns or raises."""
-        future: asyncio.Future[T] = self.loop.create_future()
+        """Run *work* in the writer's thread between two batches; see ``step``."""
+        return self.step(work)[0]
 
-        def tell(result: T | None, error: Exception | None) -> None:
+    def step(
+        self, work: Callable[[], T], done: Callable[[T], None] | None = None
+    ) -> tuple[asyncio.Future[T], asyncio.Future[None]]:
+        """Run *work* in the writer's thread between two batches, then *done* in the loop.
+
+        Returns:
+            Its result, which may be cancelled without harm: the work is done all the same;
+            and what resolves when all is done, whatever came of it.
+
+        Raises:
+            StorageUnavailable: The log has ended.
+        """
+        if self._closed:
+            raise StorageUnavailable("the log has ended")
+        future: asyncio.Future[T] = self.loop.create_future()
+        ended: asyncio.Future[None] = self.loop.create_future()
+
+        def finish(result: T | None, error: BaseException | None) -> None:
+            try:
+                if error is None and done is not None:
+                    done(cast("T", result))
+            except Exception as bug:
+                error = bug
+            ended.set_result(None)
             if future.done():
-                return  # cancelled: nobody waits any more
-            if error is not None:
-                future.set_exception(error)
+                return
+            if error is None:
+                future.set_result(cast("T", result))
             else:
-                future.set_result(result)  # type: ignore[arg-type]
+                future.set_exception(error)
 
         def run() -> None:
             try:
                 result = work()
             except Exception as error:
-                self.call_threadsafe(tell, None, error)
+                self.call_threadsafe(finish, None, error)
             else:
-                self.call_threadsafe(tell, result, None)
+                self.call_threadsafe(finish, result, None)
 
         self.writer.job(run)
-        return future
-
-    def trimmed_since(self, audience: Audience, clock: int) -> int:
-        """Highest seq trimmed of *audience*'s topics after that trim clock; 0 if none."""
-        return max(
-            (
-                upto
-                for name, (upto, at) in self._trims.items()
-                if at > clock and audience.sees(name)
-            ),
-            default=0,
-        )
+        return future, ended

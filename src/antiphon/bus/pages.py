@@ -48,6 +48,7 @@ class Pages:
         self._pool = ThreadPoolExecutor(READS, thread_name_prefix="antiphon-read")
         self._local = threading.local()
         self._readers: list[StoreReader] = []
+        self._era = 0
         self.reads = 0
         self.failures = 0
 
@@ -90,9 +91,18 @@ class Pages:
         """Run *read* on one of the readers."""
         return await asyncio.wrap_future(self._pool.submit(self._with_reader, read))
 
-    def clear(self) -> None:
-        """Drop every page: events were trimmed."""
+    def clear(self, *, upto: int | None = None) -> None:
+        """Drop every page, and those that are being read: events were forgotten.
+
+        Args:
+            upto: Only kept pages that begin before this seq: events up to it were removed.
+        """
+        if upto is not None:
+            for first in [first for first in self._kept if first < upto]:
+                del self._kept[first]
+            return
         self._kept.clear()
+        self._era += 1
 
     def close(self) -> None:
         """End the readers; waits for the reads in hand."""
@@ -150,6 +160,7 @@ class Pages:
     ) -> None:
         self.reads += 1
         loop = self._log.loop
+        era = self._era
 
         def done(future: Future[Sequence[Stored]]) -> None:
             if not future.cancelled():
@@ -158,7 +169,7 @@ class Pages:
         def answer(future: Future[Sequence[Stored]]) -> None:
             error = future.exception()
             if error is None:
-                came(future.result())
+                came(future.result() if era == self._era else None)
                 return
             self.failures += 1
             if isinstance(error, StoreCorrupt):

@@ -5,7 +5,8 @@ Bounded by events and bytes; what falls out is read from the log instead.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection
 
 from antiphon.bus.batch import Batch
 
@@ -56,6 +57,17 @@ class Ring:
             len(self._batches) - self._gone > 1
         ):
             self._drop_oldest()
+
+    def drop(self, seqs: Collection[int]) -> None:
+        """Put batches without these events in the place of those that have them."""
+        found = {bisect_left(self._uptos, seq, lo=self._gone) for seq in seqs}
+        gone = frozenset(seqs)
+        for at in sorted(found):
+            if at < len(self._batches):
+                before = self._batches[at]
+                after = self._batches[at] = before.without(gone)
+                self.events -= len(before) - len(after)
+                self.size_bytes -= before.size_bytes - after.size_bytes
 
     def restart(self, floor: int) -> None:
         """Forget everything; the log has what was here, and what was never announced."""

@@ -35,6 +35,7 @@ class Settled:
 
     Attributes:
         after, upto: The head before and after.
+        recorded_us: Of ``rows``.
         rows: What is to be stored, ascending.
         stored: The publishes of ``rows``, in the same order.
         duplicates: Publishes that were stored before, with the seq of the first.
@@ -45,6 +46,7 @@ class Settled:
 
     after: int
     upto: int
+    recorded_us: int = 0
     rows: list[Row] = field(default_factory=list)
     stored: list[Pending] = field(default_factory=list)
     duplicates: list[tuple[Pending, int]] = field(default_factory=list)
@@ -83,7 +85,7 @@ def settle(
     Returns:
         None if the batch has expectations and *last_seqs* is not given.
     """
-    settled = Settled(head, head)
+    settled = Settled(head, head, recorded_us)
     recorded = _EPOCH + timedelta(microseconds=recorded_us)
     stamp = recorded.isoformat(timespec="microseconds").removesuffix("+00:00")
     middle = f',"recorded":"{stamp}Z",'.encode()

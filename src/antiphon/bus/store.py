@@ -46,6 +46,7 @@ class TopicState:
 
     Attributes:
         trimmed_upto: Highest seq removed by trimming; 0 if none ever was.
+        compacted_upto: Compaction has looked at every event up to this seq.
     """
 
     count: int = 0
@@ -53,6 +54,25 @@ class TopicState:
     first_seq: int = 0
     last_seq: int = 0
     trimmed_upto: int = 0
+    compacted_upto: int = 0
+
+
+class Removed(NamedTuple):
+    """What one step removed of one topic.
+
+    Attributes:
+        upto: The highest seq removed; 0 if none was.
+        first_seq: Of what the topic still has; 0 if it has nothing.
+        last_seq: Of what it still has, or as it was; None if a step can't change it.
+        compacted_upto: As far as compaction came; None if the step was none.
+    """
+
+    events: int
+    size_bytes: int
+    upto: int
+    first_seq: int
+    last_seq: int | None = None
+    compacted_upto: int | None = None
 
 
 class Epoch(NamedTuple):
@@ -98,6 +118,7 @@ class Query:
     descending: bool = False
     since_us: int | None = None
     until_us: int | None = None
+    id: str | None = None
     type: str | None = None
     source: str | None = None
     correlation_id: str | None = None
@@ -137,6 +158,13 @@ class StoreReader(Protocol):
 
     def get(self, seqs: Iterable[int]) -> list[Stored]:
         """Those of *seqs* that are stored, ascending."""
+        ...
+
+    def seq_at(self, recorded_us: int) -> int:
+        """The highest seq recorded then or before, as far as known; 0 if none is.
+
+        Of events that were trimmed one a day is remembered.
+        """
         ...
 
     def close(self) -> None: ...
@@ -185,6 +213,37 @@ class EventStore(Protocol):
 
     def trim(self, topic: str, upto: int, limit: int = 1000) -> int:
         """Remove at most *limit* of *topic*'s oldest events with seq <= *upto*; how many went."""
+        ...
+
+    def sweep(
+        self, uptos: Mapping[str, int], limit: int = 1000, size_bytes: int | None = None
+    ) -> dict[str, Removed]:
+        """Remove the oldest events of these topics together, each topic's up to its seq.
+
+        It stops after *limit* events, or as soon as *size_bytes* are gone.
+        """
+        ...
+
+    def compact(self, topic: str, limit: int = 1000) -> Removed:
+        """Look at *topic*'s next *limit* events; of each ``key`` only the newest so far stays.
+
+        What was removed is no gap: ``trimmed_upto`` stays.
+        """
+        ...
+
+    def drop(self, seqs: Iterable[int]) -> dict[str, Removed]:
+        """Remove these events for good, wherever they stand; ``trimmed_upto`` stays.
+
+        Their bytes are overwritten where they lie; ``scrub`` sees to the copies.
+        """
+        ...
+
+    def scrub(self) -> bool:
+        """Leave no bytes of removed events in any file: one step; True when there are none."""
+        ...
+
+    def drop_topics(self, topics: Iterable[str]) -> list[str]:
+        """Forget those of *topics* that hold no event; which they were."""
         ...
 
     def save_subs(self, changed: Mapping[str, bytes | None]) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from antiphon.bus.access import Access
 from antiphon.bus.batch import Audience, Batch, Slice, View
 from antiphon.bus.ephemeral import EphemeralQueue
 from antiphon.bus.notices import BusNotice, Gap, Lag, Live, Reset
@@ -48,10 +49,13 @@ class Subscription:
         on_ready: Callable[[], None],
         trim_clock: int,
         ephemeral: EphemeralQueue,
+        *,
+        owner: str = "",
     ) -> None:
         self._log = log
         self.sid = sid
         self.audience = audience
+        self.owner = owner
         self.live = False
         self.closed = False
         self._behind = 0
@@ -68,6 +72,9 @@ class Subscription:
         self._ephemeral = ephemeral
         self._handing: View | None = None  # an ephemeral event, peeked
         self._snapshot = start.last
+        self._in_snapshot = False  # the view holds the newest of each topic, not what follows
+        self._stale = False  # the view may hold what was forgotten or revoked since
+        self._forgotten: frozenset[int] = frozenset()
         if start.reset is not None:
             self._notices.append(Reset(sid, start.reset, log.cursor(start.position)))
 
@@ -113,6 +120,8 @@ class Subscription:
             return self._notices.popleft()
         if self.closed:
             return None
+        if self._stale:
+            self._renew()
         if self._view is None and not self._parked:
             self._seek()
             if self._notices:
@@ -144,15 +153,42 @@ class Subscription:
             if count:
                 self._position = view.seqs[self._offset - 1]
             return True
-        self._position = view.batch.upto
-        self._view = None
-        self._offset = 0
+        if self._stale and not self._in_snapshot:
+            self._position = view.seqs[-1]  # what else it covers is looked at anew
+            self._index = None
+        else:
+            self._position = view.batch.upto
+        self._leave_view()
         if self._index != self._log.ring.end or not self.live or self._notices or self.closed:
             return True
         self._parked = True
         self.audience.parked[self] = None
         self._idle = True
         return False
+
+    def _leave_view(self) -> None:
+        self._view = None
+        self._offset = 0
+        self._in_snapshot = self._stale = False
+        self._forgotten = frozenset()
+
+    def _renew(self) -> None:
+        """Go on without what was forgotten or revoked since the view was made."""
+        view, offset = self._view, self._offset
+        if view is None or not self._in_snapshot:
+            self._leave_view()
+            self._index = None
+            return
+        read = view.seqs[offset - 1] if offset else 0
+        batch = view.batch.without(self._forgotten)
+        left = batch.view(self.audience)
+        self._leave_view()
+        if left is not None and left.seqs[-1] > read:
+            self._view = left
+            self._offset = sum(1 for seq in left.seqs if seq <= read)
+            self._in_snapshot = True
+        else:
+            self._position = batch.upto
 
     def _slice(self, view: View, limit: int, max_bytes: int) -> Slice:
         start, size = self._offset, len(view.data)
@@ -173,7 +209,10 @@ class Subscription:
             return
         if self._snapshot:
             self._waiting = True
-            self._log.pages.newest_of(self.audience, self._position, self._snapshot_came)
+            asked = self.audience
+            self._log.pages.newest_of(
+                asked, self._position, lambda page: self._snapshot_came(page, asked)
+            )
             return
         ring = self._log.ring
         for _ in range(SCAN_BATCHES):
@@ -237,6 +276,25 @@ class Subscription:
         self._ephemeral.put(topic, view)
         self.wake()
 
+    def forget(self, seqs: frozenset[int]) -> None:
+        """These events were forgotten: they are handed out no more."""
+        if self._view is not None and not seqs.isdisjoint(self._view.seqs):
+            self._stale = True
+            self._forgotten |= seqs
+
+    def regrant(self, access: Access) -> None:
+        """See by *access* from now on; what is in hand is looked at anew."""
+        before = self.audience
+        if access == before.access or self.closed:
+            return
+        self.audience = self._log.audience(before.patterns, access)
+        self.audience.users += 1
+        if before.parked.pop(self, self) is None:
+            self.audience.parked[self] = None
+        self._log.leave(before)
+        self._stale = self._view is not None
+        self._ephemeral.look_again(lambda view: view.batch.view(self.audience))
+
     def wake(self) -> None:
         """Call ``on_ready`` if the reader was told None and not called since."""
         if self._idle and not self.closed:
@@ -261,14 +319,15 @@ class Subscription:
             return
         self.live = False
         self._waiting = True
-        self._log.pages.after(self.audience, self._position, self._page_came)
+        asked = self.audience
+        self._log.pages.after(asked, self._position, lambda page: self._page_came(page, asked))
 
-    def _page_came(self, page: Batch | None) -> None:
-        """A page that reaches past the position, or None: reading failed, try again."""
+    def _page_came(self, page: Batch | None, asked: Audience) -> None:
+        """A page that reaches past the position; None, or for another audience: ask again."""
         self._waiting = False
         if self.closed:
             return
-        if page is not None and self._view is None:
+        if page is not None and self._view is None and asked is self.audience:
             gap = self._find_gap()
             if gap is not None:
                 self._notices.append(gap)
@@ -276,25 +335,26 @@ class Subscription:
                 self._enter(page)
         self.wake()
 
-    def _snapshot_came(self, page: Batch | None) -> None:
+    def _snapshot_came(self, page: Batch | None, asked: Audience) -> None:
         self._waiting = False
         if self.closed:
             return
-        if page is not None:
+        if page is not None and asked is self.audience:
             self._snapshot = False
             view = page.view(self.audience)
             if view is not None:
                 self._view = view
                 self._offset = 0
+                self._in_snapshot = True
         self.wake()
 
     def _find_gap(self) -> Gap | None:
         """What was trimmed after the position since this subscription last looked."""
         log = self._log
-        if self._trim_clock == log.trim_clock:
+        if self._trim_clock == log.removals.clock:
             return None
-        upto = log.trimmed_since(self.audience, self._trim_clock)
-        self._trim_clock = log.trim_clock
+        upto = log.removals.trimmed_since(self.audience, self._trim_clock)
+        self._trim_clock = log.removals.clock
         if upto <= self._position:
             return None
         first = self._position + 1

@@ -32,6 +32,9 @@ topics_app = typer.Typer(cls=ListUnlessTold, help="List the topics in the log, o
 @topics_app.command("list")
 def topics(
     patterns: PatternsArgument = None,
+    by_size: Annotated[
+        bool, typer.Option("--size", help="The largest first, with their shares of the log.")
+    ] = False,
     as_json: JsonOption = False,
     data: DataOption = None,
     url: UrlOption = None,
@@ -39,10 +42,22 @@ def topics(
     """List the topics in the log."""
     with Client(data, url) as client:
         found = client.topics(patterns or [])
+    if by_size:
+        found.sort(key=lambda topic: (-topic.size_bytes, topic.name))
     if as_json:
         write = console.raw_lines()
         for topic in found:
             write(msgspec.json.encode(topic))
+        return
+    if by_size:
+        whole = sum(topic.size_bytes for topic in found) or 1
+        console.print_table(
+            ("TOPIC", "EVENTS", "SIZE", "SHARE"),
+            [
+                (t.name, t.count, console.size(t.size_bytes), f"{t.size_bytes / whole:.1%}")
+                for t in found
+            ],
+        )
         return
     console.print_table(
         ("TOPIC", "EVENTS", "SIZE", "FIRST", "LAST"),

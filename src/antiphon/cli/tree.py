@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from antiphon.cli import archive, events, server, watching, workers
+from antiphon.cli import archive, events, keeping, server, watching, workers
 from antiphon.cli.actors import actors_app
 from antiphon.cli.benching import bench_app
 from antiphon.cli.doctor import doctor
@@ -49,6 +49,8 @@ app.command(rich_help_panel=EVENTS)(events.publish)
 app.command(rich_help_panel=EVENTS)(events.tail)
 app.command(rich_help_panel=EVENTS)(events.query)
 app.add_typer(topics_app, name="topics", rich_help_panel=EVENTS)
+app.command(rich_help_panel=EVENTS)(keeping.retention)
+app.command(rich_help_panel=EVENTS)(keeping.forget)
 app.command(rich_help_panel=EVENTS)(watching.watch)
 app.command(rich_help_panel=EVENTS)(archive.export)
 app.command("import", rich_help_panel=EVENTS)(archive.import_)

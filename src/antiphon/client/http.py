@@ -21,11 +21,14 @@ from antiphon.errors import BusError
 from antiphon.messages import (
     ActorInfo,
     EventIn,
+    Forget,
+    Forgotten,
     Health,
     Level,
     Problem,
     Published,
     Refused,
+    RetentionInfo,
     TopicInfo,
     WorkerInfo,
     WorkerStart,
@@ -166,6 +169,14 @@ class HttpClient:
     def remove_schema(self, pattern: str) -> None:
         """Take the schema of *pattern* away."""
         self._ask("DELETE", f"/v1/schemas/{quote(pattern, safe='')}", None)
+
+    def retention(self) -> RetentionInfo:
+        """Read the policies, what they hold, and what goes when."""
+        return _decode(self.get("/v1/retention"), RetentionInfo)
+
+    def forget(self, ask: Forget) -> Forgotten:
+        """Remove events for good, or count them."""
+        return _decode(self.post("/v1/forget", msgspec.json.encode(ask)), Forgotten)
 
     def actors(self) -> list[ActorInfo]:
         """List the living actors, parents before children."""

@@ -17,9 +17,18 @@ from starlette.routing import BaseRoute, Route
 
 from antiphon import __version__
 from antiphon.actors import ActorSystem
-from antiphon.bus import ADMIN, Bus, Page, Principal
+from antiphon.bus import ADMIN, JANITOR, Bus, Page, Principal, ReportRetention, forget
 from antiphon.bus.event_rules import decode_publish
-from antiphon.errors import BadRequest, Forbidden, NotFound, Unauthorized, cut
+from antiphon.bus.store import StoreCorrupt, StoreUnavailable
+from antiphon.errors import (
+    ActorDead,
+    BadRequest,
+    Forbidden,
+    NotFound,
+    StorageUnavailable,
+    Unauthorized,
+    cut,
+)
 from antiphon.gateway import page
 from antiphon.gateway.auth import COOKIE_S, Auth, bearer, cookie_name, read_cookies
 from antiphon.gateway.bodies import decode, read_json
@@ -29,6 +38,7 @@ from antiphon.gateway.publishing import Patience, result, results, submit
 from antiphon.gateway.queries import patterns_of, query_of
 from antiphon.messages import (
     EventIn,
+    Forget,
     Health,
     Level,
     Login,
@@ -109,6 +119,8 @@ class Http:
                 PUT=asked(self._set_schema),
                 DELETE=asked(self._remove_schema),
             ),
+            route("/v1/retention", "GET", asked(self._retention)),
+            route("/v1/forget", "POST", asked(self._forget)),
             route("/v1/actors", "GET", asked(self._actors)),
             route("/v1/actors/{key:path}/kill", "POST", asked(self._kill)),
             _split("/v1/workers", GET=asked(self._list_workers), POST=asked(self._start_worker)),
@@ -208,6 +220,25 @@ class Http:
             raise Forbidden(f"{principal.name} may not change schemas: the admin token may")
         await self._bus.set_schema(request.path_params["pattern"], schema, principal=principal)
         return Response(status_code=204)
+
+    async def _retention(self, request: Request, principal: Principal) -> Response:
+        if not principal.access.is_admin:
+            raise Forbidden(f"{principal.name} may not see what is kept how long")
+        try:
+            report = await self._system.ref(JANITOR).call(ReportRetention())
+        except ActorDead as error:
+            raise StorageUnavailable(f"the janitor is not there: {error}") from error
+        return _json(report)
+
+    async def _forget(self, request: Request, principal: Principal) -> Response:
+        ask = decode(await read_json(request), Forget)
+        try:
+            done = await forget(
+                self._bus, pattern=ask.pattern, id=ask.id, principal=principal, dry_run=ask.dry_run
+            )
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise StorageUnavailable(f"not everything was forgotten: {error}") from error
+        return _json(done)
 
     # --- actors and workers ---------------------------------------------------------------
 

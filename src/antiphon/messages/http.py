@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -36,6 +37,79 @@ class TopicInfo(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     first_seq: int
     last_seq: int
+
+
+class PolicyInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy of retention, what its topics hold, and what goes when.
+
+    Attributes:
+        limits: All of them, in one line for people.
+        share: Used of ``max_bytes`` or ``max_count``, whichever is nearer; null without both.
+        oldest: When the oldest event was recorded.
+        next: When it goes by age.
+        excess_events, excess_bytes: Over the limits now.
+        due: Something is to go now.
+        held: But durable subscriptions need it.
+    """
+
+    pattern: str
+    limits: str
+    max_age_s: float | None
+    max_count: int | None
+    max_bytes: int | None
+    compact_by_key: bool
+    hold_bytes: int
+    topics: int
+    events: int
+    size_bytes: int
+    share: float | None
+    oldest: datetime | None
+    next: datetime | None
+    excess_events: int
+    excess_bytes: int
+    due: bool
+    held: bool
+
+
+class RetentionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """All policies, the most specific first.
+
+    Attributes:
+        doubt: Why nothing goes by age now; null if all is well.
+        removed: Events removed since the start, by reason; ``topics`` counts topics.
+        removed_bytes: Of all these events.
+    """
+
+    policies: list[PolicyInfo]
+    doubt: str | None
+    removed: dict[str, int]
+    removed_bytes: int
+
+
+class Forget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Remove events for good: those of the topics of a pattern, or those with an id.
+
+    Attributes:
+        dry_run: Only count them.
+    """
+
+    pattern: str | None = None
+    id: str | None = None
+    dry_run: bool = False
+
+
+class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
+    """What was removed, or would be.
+
+    Attributes:
+        scrubbed: No file of the log holds its bytes any more.
+    """
+
+    events: int
+    size_bytes: int
+    topics: int
+    dry_run: bool = False
+    scrubbed: bool = False
 
 
 class ActorInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -66,6 +66,15 @@ def stored(rows: Iterable[Row]) -> list[Stored]:
     return [Stored(row.seq, row.topic, row.data) for row in rows]
 
 
+def key_of(row: Row) -> str:
+    """The ``key`` of a row's event."""
+    return str(msgspec.json.decode(row.data)["key"])
+
+
+def _last(rows: Iterable[Row], topic: str) -> int:
+    return max((row.seq for row in rows if row.topic == topic), default=0)
+
+
 @contextmanager
 def reading(store: EventStore) -> Iterator[StoreReader]:
     """A reader of *store*, closed in the end."""
@@ -430,6 +439,213 @@ class StoreContract:
         store.close()
         state = store.open().topics["a"]
         assert (state.count, state.first_seq, state.last_seq, state.trimmed_upto) == (1, 4, 4, 3)
+
+    # --- sweeping -----------------------------------------------------------------------
+
+    def test_sweep_removes_the_oldest_of_several_topics_together(self, store: EventStore) -> None:
+        store.open()
+        rows = [event(i, "abc"[i % 3], i) for i in range(1, 31)]
+        store.append(rows, START_US)
+        removed = store.sweep({"a": 30, "b": 7, "never": 30}, limit=6)
+        gone = [1, 3, 4, 6, 7, 9]
+        assert {name: one.events for name, one in removed.items()} == {"a": 3, "b": 3}
+        assert (removed["a"].upto, removed["a"].first_seq) == (9, 12)
+        assert (removed["b"].upto, removed["b"].first_seq) == (7, 10)
+        assert sum(one.size_bytes for one in removed.values()) == sum(
+            len(row.data) for row in rows if row.seq in gone
+        )
+        self._is_whole(store, [row for row in rows if row.seq not in gone])
+        states = store.open().topics
+        assert [states[name].trimmed_upto for name in "abc"] == [9, 7, 0]
+        assert [states[name].last_seq for name in "abc"] == [30, 28, 29]
+
+    def test_sweep_stops_as_soon_as_so_many_bytes_are_gone(self, store: EventStore) -> None:
+        store.open()
+        rows = [event(i, "ab"[i % 2], "x" * i) for i in range(1, 21)]
+        store.append(rows, START_US)
+        size = sum(len(row.data) for row in rows[:5])
+        assert store.sweep({"a": 20, "b": 20}, 1000, 0) == {}
+        removed = store.sweep({"a": 20, "b": 20}, 1000, size - 1)
+        assert sum(one.events for one in removed.values()) == 5
+        removed = store.sweep({"a": 20, "b": 20}, 1000, 1)
+        assert sum(one.events for one in removed.values()) == 1
+        self._is_whole(store, rows[6:])
+
+    def test_what_came_after_a_topic_was_swept_empty_counts_anew(self, store: EventStore) -> None:
+        store.open()
+        store.append([event(1), event(2)], START_US)
+        store.tend(idle=True)
+        store.append([event(3)], START_US)
+        assert store.sweep({"a": 2})["a"].first_seq == 3
+        assert store.sweep({"a": 3})["a"].first_seq == 0
+        store.append([event(4)], START_US)
+        self._is_whole(store, [event(4)])
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_removing_keeps_index_and_counts_exact(self, store: EventStore, seed: int) -> None:
+        """Any mixture of sweeps, drops, compaction, appends and upkeep."""
+        chance = random.Random(seed)
+        store.open()
+        kept: list[Row] = []
+        seq = 0
+        for _ in range(30):
+            new = [
+                event(seq + i, chance.choice("abcd"), i, key=chance.choice("xyz"))
+                for i in range(1, chance.randint(2, 30))
+            ]
+            store.append(new, START_US + seq)
+            kept += new
+            seq = new[-1].seq
+            if chance.random() < 0.4:
+                store.tend(idle=chance.random() < 0.5)
+            what = chance.choice(["sweep", "drop", "compact", "nothing"])
+            if what == "sweep":
+                uptos = {name: chance.randint(0, seq) for name in "abcd" if chance.random() < 0.7}
+                limit = chance.randint(1, 20)
+                store.sweep(uptos, limit)
+                old = [row.seq for row in kept if row.seq <= uptos.get(row.topic, 0)][:limit]
+            elif what == "drop":
+                old = [row.seq for row in kept if chance.random() < 0.1]
+                store.drop([*old, seq + 100])
+            elif what == "compact":
+                while store.compact("a", 7).compacted_upto != _last(kept, "a"):
+                    pass
+                mine = [row for row in kept if row.topic == "a"]
+                newest = {key_of(row): row.seq for row in mine}
+                old = [row.seq for row in mine if newest[key_of(row)] != row.seq]
+            else:
+                old = []
+            kept = [row for row in kept if row.seq not in old]
+        assert store.head() == seq
+        self._is_whole(store, kept)
+
+    @staticmethod
+    def _is_whole(store: EventStore, kept: list[Row]) -> None:
+        """By seq, by topic and by count, before and after it was opened again."""
+        for _ in range(2):
+            with reading(store) as reader:
+                assert reader.page(0, 10_000) == stored(kept)
+                for name in {row.topic for row in kept}:
+                    mine = [row for row in kept if row.topic == name]
+                    query = Query(topics=frozenset({name}), limit=10_000)
+                    assert reader.select(query) == stored(mine)
+            store.close()
+            states = store.open().topics
+            for name, state in states.items():
+                mine = [row for row in kept if row.topic == name]
+                assert state.count == len(mine)
+                assert state.size_bytes == sum(len(row.data) for row in mine)
+                assert state.first_seq == (mine[0].seq if mine else 0)
+                if mine:
+                    assert state.last_seq == mine[-1].seq
+
+    # --- compaction ---------------------------------------------------------------------
+
+    def test_compaction_keeps_the_newest_of_each_key_and_all_without_key(
+        self, store: EventStore
+    ) -> None:
+        store.open()
+        keys = ["x", "y", None, "x", "x", None, "y", "z"]
+        rows = [event(i, "a", i, **({"key": k} if k else {})) for i, k in enumerate(keys, 1)]
+        store.append([*rows, event(9, "other", key="x")], START_US)
+        uptos = [store.compact("a", limit=3).compacted_upto for _ in range(4)]
+        assert uptos == [3, 6, 8, 8]
+        left = [row for row in rows if row.seq in (3, 5, 6, 7, 8)]
+        self._is_whole(store, [*left, event(9, "other", key="x")])
+        states = store.open().topics
+        assert (states["a"].trimmed_upto, states["a"].compacted_upto) == (0, 8)
+        store.append([event(10, "a", key="z")], START_US)
+        removed = store.compact("a")
+        assert (removed.events, removed.upto, removed.first_seq) == (1, 8, 3)
+        assert store.compact("never").events == 0
+
+    def test_compaction_knows_what_was_swept_or_dropped_meanwhile(self, store: EventStore) -> None:
+        store.open()
+        store.append([event(i, "a", key="xyz"[i % 3]) for i in range(1, 7)], START_US)
+        store.compact("a")
+        store.drop([6])
+        store.sweep({"a": 4})
+        store.append([event(7, "a", key="x"), event(8, "a", key="y")], START_US)
+        assert store.compact("a").events == 0
+        store.append([event(9, "a", key="z"), event(10, "a", key="z")], START_US)
+        assert store.compact("a").events == 2
+        self._is_whole(store, [event(i, "a", key=k) for i, k in ((7, "x"), (8, "y"), (10, "z"))])
+
+    # --- forgetting ---------------------------------------------------------------------
+
+    def test_drop_removes_events_wherever_they_stand_and_is_no_trim(
+        self, store: EventStore
+    ) -> None:
+        store.open()
+        rows = [event(i, "ab"[i % 2], i, given=f"p\x1f{i}") for i in range(1, 11)]
+        store.append(rows, START_US)
+        removed = store.drop([3, 10, 10, 4, 99])
+        assert {name: one.events for name, one in removed.items()} == {"a": 2, "b": 1}
+        assert removed["a"].last_seq == 8
+        assert store.drop([3]) == {}
+        assert store.find_given([("b", "p\x1f3")]) == {}
+        left = [row for row in rows if row.seq not in (3, 4, 10)]
+        self._is_whole(store, left)
+        assert {state.trimmed_upto for state in store.open().topics.values()} == {0}
+        assert store.head() == 10
+        for _ in range(100):
+            if store.scrub():
+                break
+        assert store.scrub()
+        self._is_whole(store, left)
+
+    def test_an_id_finds_its_events(self, store: EventStore) -> None:
+        store.open()
+        rows = [event(i, f"t{i % 3}", id=f"id{i // 2}") for i in range(1, 9)]
+        store.append(rows, START_US)
+        store.tend(idle=True)
+        few, many = frozenset({"t0", "t1"}), frozenset({"t0", "t1", "t2"})
+        with reading(store) as reader:
+            assert reader.select(Query(id="id2")) == stored(rows[3:5])
+            assert reader.select(Query(id="id2", topics=few)) == stored(rows[3:4])
+            assert reader.select(Query(id="id2", topics=many)) == stored(rows[3:5])
+            assert reader.select(Query(id="never")) == []
+
+    # --- topics and times ---------------------------------------------------------------
+
+    def test_only_empty_topics_are_dropped_and_may_come_again(self, store: EventStore) -> None:
+        store.open()
+        store.append([event(1, "a"), event(2, "b"), event(3, "c")], START_US)
+        with reading(store) as reader:
+            assert [row.topic for row in reader.page(0, 10)] == ["a", "b", "c"]
+            store.sweep({"b": 2, "c": 3})
+            assert reader.select(Query(topics=frozenset({"b", "c"}))) == []
+            assert sorted(store.drop_topics(["a", "c", "never"])) == ["c"]
+            store.append([event(4, "d")], START_US)
+            store.append([event(5, "c")], START_US)
+            assert reader.page(3, 10) == stored([event(4, "d"), event(5, "c")])
+            assert reader.select(Query(topics=frozenset({"c"}))) == stored([event(5, "c")])
+            assert reader.select(Query(topics=frozenset({"d"}))) == stored([event(4, "d")])
+        store.close()
+        states = store.open().topics
+        assert sorted(states) == ["a", "b", "c", "d"]
+        assert (states["c"].count, states["c"].trimmed_upto) == (1, 0)
+
+    def test_seq_at_is_the_last_seq_of_a_time(self, store: EventStore) -> None:
+        """Whether or not upkeep left a mark; and of what was trimmed, one a day."""
+        store.open()
+        second, day = 1_000_000, 86_400_000_000
+        times = [START_US + i * second // 4 for i in range(40)] + [START_US + 3 * day]
+        with reading(store) as reader:
+            assert reader.seq_at(START_US * 2) == 0
+            for seq, ts in enumerate(times, 1):
+                store.append([event(seq)], ts)
+                if seq % 7 == 0:
+                    store.tend(idle=True)
+            for seq, ts in enumerate(times, 1):
+                assert reader.seq_at(ts) == seq
+                assert reader.seq_at(ts - 1) == seq - 1
+            store.tend(idle=True)
+            store.sweep({"a": 41})
+            store.append([event(42)], START_US + 4 * day)
+            assert reader.seq_at(START_US + 5 * day) == 42
+            assert reader.seq_at(START_US + 3 * day) == 41
+            assert 0 < reader.seq_at(START_US + day) <= 40
 
     # --- durable subscriptions ----------------------------------------------------------
 

@@ -70,9 +70,10 @@ class TrapStore(SqliteEventStore):
         super().append(rows, recorded_us)
         self.trap.passes("committed")
 
-    def _remove(self, *arguments: Any) -> None:
-        super()._remove(*arguments)
+    def _remove(self, *arguments: Any, **options: Any) -> Any:
+        removed = super()._remove(*arguments, **options)
         self.trap.passes("trim")
+        return removed
 
 
 def say(*words: object) -> None:

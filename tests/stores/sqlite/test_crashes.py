@@ -196,3 +196,55 @@ def test_many_kills_at_chosen_points(tmp_path: Path) -> None:
     counts = kill_rounds(tmp_path / "log.db", 20, seed=2)
     assert {f"killed_{name.replace('-', '_')}" for name in POINTS} <= counts.keys()
     assert counts["unanswered_but_stored"] > 0, "no kill came between commit and reply"
+
+
+SWEEPER = """
+import sys, itertools
+from pathlib import Path
+from antiphon.stores import SqliteEventStore
+from antiphon.testing.store_contract import START_US, event
+
+store = SqliteEventStore(Path(sys.argv[1]))
+seq = store.open().head
+for _ in itertools.count():
+    new = [event(seq + i, f"t{(seq + i) % 3}", key=str(i % 5)) for i in range(1, 31)]
+    store.append(new, START_US)
+    seq += 30
+    print(seq, flush=True)
+    store.sweep({f"t{n}": seq - 100 for n in range(3)}, 25)
+    store.compact("t1", 20)
+    store.drop([seq - 7])
+"""
+
+
+def _kill_while_sweeping(path: Path, seed: int) -> int:
+    chance = random.Random(seed)
+    with subprocess.Popen(
+        [sys.executable, "-c", SWEEPER, str(path)], stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        last = [int(child.stdout.readline()) for _ in range(chance.randint(2, 60))][-1]
+        child.kill()
+    return last
+
+
+def test_a_kill_while_events_are_removed_leaves_all_exact(tmp_path: Path) -> None:
+    """Each step is there whole or not at all: rows, index, counts; and no seq comes again."""
+    path = tmp_path / "log.db"
+    for seed in range(4):
+        acknowledged = _kill_while_sweeping(path, seed)
+        store = SqliteEventStore(path)
+        opened = store.open()
+        try:
+            assert opened.head >= acknowledged
+            with reading(store) as reader:
+                rows = reader.page(0, opened.head)
+                for name, state in opened.topics.items():
+                    mine = [row for row in rows if row.topic == name]
+                    found = reader.select(Query(topics=frozenset({name}), limit=opened.head))
+                    assert found == mine
+                    assert state.count == len(mine)
+                    assert state.size_bytes == sum(len(row.data) for row in mine)
+                    assert state.first_seq == mine[0].seq > state.trimmed_upto
+        finally:
+            store.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
-from antiphon.bus.store import Query
+from antiphon.bus.store import Query, StoreUnavailable
 from antiphon.stores import SqliteEventStore
 from antiphon.stores.sqlite.schema import WAL_LIMIT, rows, value
 from antiphon.testing.store_contract import START_US, event, reading
@@ -175,7 +177,8 @@ def test_marks_go_with_the_events_they_led_to(store: SqliteEventStore, clock: Cl
         clock.now += 1
         store.tend(idle=False)
     store.trim("a", 3)
-    assert _ask(store, "SELECT count(*) FROM marks") == 2
+    found = rows(store._connection(), "SELECT seq FROM marks ORDER BY seq")
+    assert found == [(3,), (4,), (5,)], "of those that went, the last of the day stays"
     with reading(store) as reader:
         assert [r.seq for r in reader.select(Query(since_us=START_US + 10_000_000))] == [5]
         assert [r.seq for r in reader.select(Query(until_us=START_US + 8_000_000))] == [4]
@@ -212,3 +215,81 @@ def test_a_reader_holds_nothing_open_between_pages(store: SqliteEventStore) -> N
         assert store._db is not None
         busy, left, _ = store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
         assert (busy, left) == (0, 0)
+
+
+def test_a_bounded_log_stays_as_large_under_load(store: SqliteEventStore, clock: Clock) -> None:
+    """Freed pages are used again, at once; nothing waits for rest."""
+    seq, sizes = 0, []
+    for batch in range(90):
+        store.append([event(seq + i, "a", "x" * 1000) for i in range(1, 101)], START_US + batch)
+        seq += 100
+        clock.now += 0.1
+        store.tend(idle=False)
+        store.sweep({"a": seq - 1000}, 1000)
+        sizes.append(store.path.stat().st_size)
+    assert max(sizes[30:]) <= 1.1 * sizes[29]
+
+
+def test_a_sweep_is_one_transaction(store: SqliteEventStore) -> None:
+    """Cut off anywhere inside, all of it is undone: rows, index, counts, keys and marks."""
+    store.append([event(i, "ab"[i % 2], key="xyz"[i % 3]) for i in range(1, 101)], START_US)
+    while store.compact("a").events:
+        pass
+    store.tend(idle=True)
+    tables = ("events", "by_topic", "topics", "by_key", "marks", "meta")
+
+    def everything() -> list[list[object]]:
+        return [rows(store._connection(), f"SELECT * FROM {table}") for table in tables]
+
+    before = everything()
+    for fail_at in range(1, 12):
+        writes = itertools.count(1)
+
+        def cut_off(cursor: object, sql: str, bindings: object) -> bool:
+            if sql.lstrip()[:6] in ("DELETE", "UPDATE") and next(writes) == fail_at:  # noqa: B023
+                raise apsw.IOError("cut off")
+            return True
+
+        store._connection().exec_trace = cut_off
+        try:
+            store.sweep({"a": 90, "b": 90}, 50)
+        except StoreUnavailable:
+            store._connection().exec_trace = None
+            assert everything() == before
+        else:
+            store._connection().exec_trace = None
+            break
+    assert fail_at > 5, "so many statements a sweep has"
+    assert everything() != before
+
+
+def test_trimming_everything_leaves_the_head_on_disk(store: SqliteEventStore) -> None:
+    """Without ``close``: the trim's own transaction keeps what it can't be read from any more."""
+    store.append([event(i) for i in range(1, 4)], START_US)
+    assert store.trim("a", 3) == 3
+    store.reopen()
+    assert store.head() == 3
+
+
+def test_dropped_events_leave_no_mark_of_a_trim(store: SqliteEventStore) -> None:
+    store.append([event(i) for i in range(1, 4)], START_US)
+    store.drop([1, 3])
+    found = rows(store._connection(), "SELECT count, first_seq, last_seq, trimmed_upto FROM topics")
+    assert found == [(1, 2, 2, 0)]
+
+
+def test_the_id_of_a_dropped_topic_is_never_given_again(store: SqliteEventStore) -> None:
+    """Not even after ``reopen``: readers keep the names of ids."""
+    store.append([event(1, "a"), event(2, "b")], START_US)
+    store.sweep({"b": 2})
+    with reading(store) as reader:
+        store.drop_topics(["b"])
+        store.reopen()
+        store.append([event(3, "c")], START_US)
+        store.append([event(4, "b")], START_US)
+        assert rows(store._connection(), "SELECT topic_id, name FROM topics ORDER BY 1") == [
+            (1, "a"),
+            (3, "c"),
+            (4, "b"),
+        ]
+        assert [row.topic for row in reader.page(2, 10)] == ["c", "b"]

@@ -21,7 +21,7 @@ import msgspec
 from antiphon.bus.store import Query, StoreCorrupt, Stored, StoreUnavailable
 from antiphon.stores.sqlite import damage
 from antiphon.stores.sqlite.failures import meanings
-from antiphon.stores.sqlite.schema import connect_readonly, rows, value
+from antiphon.stores.sqlite.schema import DROPS, connect_readonly, rows, value
 
 RANGE = 20_000
 """Seqs looked at by one statement of a scan."""
@@ -51,11 +51,22 @@ _PAGE = _PACKED.format(rows=_EVENTS.format(where="seq > :after", order="ASC"))
 _GET = _PACKED.format(
     rows=_EVENTS.format(where="seq IN (SELECT value FROM json_each(:seqs))", order="ASC")
 )
+_SEQ_AT = """
+WITH low AS (SELECT coalesce(max(seq), 0) AS seq FROM marks WHERE ts <= ?1),
+    high AS (SELECT min(seq) AS seq FROM marks WHERE ts > ?1)
+SELECT max(low.seq, coalesce((
+    SELECT seq FROM events
+    WHERE seq > low.seq AND seq < coalesce(high.seq, 9223372036854775807) AND ts <= ?1
+    ORDER BY seq DESC LIMIT 1
+), 0))
+FROM low, high
+"""
 _RANGE = "seq > :after AND seq < :before"
 _IN_IDS = "IN (SELECT value FROM json_each(:ids))"
 _FILTERS = {
     "since_us": "e.ts >= :since_us",
     "until_us": "e.ts <= :until_us",
+    "id": "e.data ->> '$.id' = :id",
     "type": "e.data ->> '$.type' = :type",
     "source": "e.data ->> '$.source' = :source",
     "correlation_id": "e.data ->> '$.correlation_id' = :correlation_id",
@@ -73,6 +84,7 @@ class SqliteStoreReader:
         self._db = connect_readonly(path)
         self._names: dict[int, str] = {}
         self._ids: dict[str, int] = {}
+        self._drops = 0
 
     def page(self, after: int, limit: int) -> list[Stored]:
         """The next events of all topics after seq *after*, ascending."""
@@ -89,6 +101,12 @@ class SqliteStoreReader:
         """Events by *query*, at most ``query.limit``, in its order."""
         with self._reading():
             return self._select(query)
+
+    def seq_at(self, recorded_us: int) -> int:
+        """The highest seq recorded then or before, as far as known; 0 if none is."""
+        with self._reading():
+            found: int = value(self._db, _SEQ_AT, (recorded_us,))
+            return found
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -191,8 +209,8 @@ class SqliteStoreReader:
         order = "DESC" if query.descending else "ASC"
         condition = "".join(f" AND {clause}" for clause in where)
         if len(ids) <= FEW_TOPICS:
-            sql = _SEQS.format(topics="= :id", where=condition, order=order)
-            seqs = [seq for i in ids for seq in self._seqs(sql, {**bindings, "id": i})]
+            sql = _SEQS.format(topics="= :topic_id", where=condition, order=order)
+            seqs = [seq for i in ids for seq in self._seqs(sql, {**bindings, "topic_id": i})]
             seqs.sort(reverse=query.descending)
             del seqs[query.limit :]
         else:
@@ -235,6 +253,11 @@ class SqliteStoreReader:
     def _ids_of(self, topics: Iterable[str]) -> list[int]:
         """The ids of those *topics* that the log knows."""
         wanted = list(topics)
+        drops = value(self._db, DROPS)
+        if drops != self._drops:  # a topic that came again has another id
+            self._ids.clear()
+            self._names.clear()
+            self._drops = drops
         if any(name not in self._ids for name in wanted):
             self._learn()
         return sorted(self._ids[name] for name in wanted if name in self._ids)

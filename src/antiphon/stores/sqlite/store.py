@@ -21,6 +21,7 @@ import msgspec
 from antiphon.bus.store import (
     Epoch,
     Opened,
+    Removed,
     Row,
     StoreCorrupt,
     Stored,
@@ -30,7 +31,7 @@ from antiphon.bus.store import (
 )
 from antiphon.errors import StartError
 from antiphon.ids import new_epoch
-from antiphon.stores.sqlite import damage
+from antiphon.stores.sqlite import damage, removal
 from antiphon.stores.sqlite.failures import DAMAGE, REFUSALS, meanings
 from antiphon.stores.sqlite.places import refuse_network
 from antiphon.stores.sqlite.reader import SqliteStoreReader
@@ -78,18 +79,8 @@ FROM (
 )
 WHERE topic_id = id
 """
-_OLDEST = """
-SELECT count(*), max(seq), sum(octet_length(data)) FROM events WHERE seq IN (
-    SELECT seq FROM by_topic WHERE topic_id = ? AND seq <= ? ORDER BY seq LIMIT ?
-)
-"""
-_DROP = """
-DELETE FROM events WHERE seq IN (SELECT seq FROM by_topic WHERE topic_id = ?1 AND seq <= ?2)
-"""
-_TRIMMED = """
-UPDATE topics SET count = count - ?2, bytes = bytes - ?3, trimmed_upto = max(trimmed_upto, ?4),
-    first_seq = coalesce((SELECT min(seq) FROM by_topic WHERE by_topic.topic_id = ?1), 0)
-WHERE topic_id = ?1
+_TOPICS = """
+SELECT name, count, bytes, first_seq, last_seq, trimmed_upto, compacted_upto FROM topics
 """
 _LAST = """
 SELECT name, coalesce(
@@ -98,7 +89,6 @@ SELECT name, coalesce(
     last_seq)
 FROM json_each(?2) JOIN topics ON name = value
 """
-_TOPICS = "SELECT name, count, bytes, first_seq, last_seq, trimmed_upto FROM topics"
 _SET = "UPDATE meta SET value = ?2 WHERE key = ?1"
 
 _encode = msgspec.json.Encoder().encode
@@ -122,6 +112,8 @@ class SqliteEventStore:
         self._db: apsw.Connection | None = None
         self._file: tuple[int, int] | None = None  # device and inode of the one that was opened
         self._ids: dict[str, int] = {}
+        self._last_topic = 0
+        self._keyed: set[int] = set()
         self._head = 0
         self._recorded_us = 0
         self._indexed = 0
@@ -143,8 +135,7 @@ class SqliteEventStore:
             with meanings(self.path):
                 self._connect()
                 self._file = _identity(self.path)
-                while self._index_step():
-                    pass
+                self._index_all()
                 return self._begin()
         except StoreCorrupt as error:
             self._disconnect()
@@ -179,8 +170,7 @@ class SqliteEventStore:
     def _mark_clean(self) -> None:
         """Finish deferred work; if the disk has no room for that, the next open does it."""
         try:
-            while self._index_step():
-                pass
+            self._index_all()
             with self._transaction() as db:
                 self._keep_head(db)
                 db.execute(_SET, ("clean", 1))
@@ -218,6 +208,10 @@ class SqliteEventStore:
         self._indexed = value(db, "SELECT value FROM meta WHERE key = 'indexed'")
         self._marked_us = value(db, "SELECT max(ts) FROM marks") or 0
         self._ids = dict(rows(db, "SELECT name, topic_id FROM topics"))
+        dropped = value(db, "SELECT value FROM meta WHERE key = 'last_topic'") or 0
+        self._last_topic = max(dropped, *self._ids.values(), 0)
+        keyed = rows(db, "SELECT topic_id FROM topics WHERE compacted_upto > 0")
+        self._keyed = {topic_id for (topic_id,) in keyed}
 
     def _disconnect(self) -> None:
         db, self._db = self._db, None
@@ -269,13 +263,14 @@ class SqliteEventStore:
         self._recorded_us = max(self._recorded_us, recorded_us)
 
     def _append_with_topics(self, batch: Sequence[Row], recorded_us: int, new: set[str]) -> None:
-        first = max(self._ids.values(), default=0) + 1
+        first = self._last_topic + 1
         added = {name: first + i for i, name in enumerate(sorted(new))}
         ids = self._ids | added
         with self._transaction() as db:
             db.execute(_INTERN, (_json([(i, name) for name, i in added.items()]),))
             db.execute(_INSERT, _bindings(batch, recorded_us, ids))
         self._ids = ids
+        self._last_topic += len(added)
 
     def _stored_after_all(self, upto: int, error: StoreUnavailable) -> bool:
         """Ask the disk what became of a batch that failed, as COMMIT may have been the last step.
@@ -306,7 +301,7 @@ class SqliteEventStore:
 
     def last_seqs(self, topics: Iterable[str]) -> Mapping[str, int]:
         """The last seq of each of *topics* that is known, found from the newest row backwards."""
-        with meanings(self.path):
+        with self._working():
             return dict(rows(self._connection(), _LAST, (self._indexed, _json(list(topics)))))
 
     def head(self) -> int:
@@ -327,8 +322,7 @@ class SqliteEventStore:
             full = self._index_step() == INDEX_ROWS
             self._next_step = now if full else now + INDEX_S  # behind: go on after the next batch
             if idle:
-                while self._index_step():
-                    pass
+                self._index_all()
                 self._give_back()
             if self._wal_bytes() > (0 if idle else WAL_LIMIT) and now >= self._next_truncate:
                 self._next_truncate = now + TRUNCATE_S
@@ -361,11 +355,13 @@ class SqliteEventStore:
         db.execute("INSERT OR REPLACE INTO marks (ts, seq) VALUES (?, ?)", (ts, upto))
         return ts
 
-    def _give_back(self) -> None:
-        """Return some pages that trimming freed to the file system."""
+    def _give_back(self) -> bool:
+        """Return some pages that trimming freed to the file system; whether there were any."""
         db = self._connection()
-        if value(db, "PRAGMA freelist_count"):
-            rows(db, f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+        if not value(db, "PRAGMA freelist_count"):
+            return False
+        rows(db, f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+        return True
 
     def _truncate_wal(self) -> None:
         """Move the WAL into the file and empty it. A reader in the way only puts it off."""
@@ -377,31 +373,99 @@ class SqliteEventStore:
         finally:
             db.set_busy_timeout(BUSY_MS)
 
-    # --- trimming -----------------------------------------------------------------------
+    # --- removing -----------------------------------------------------------------------
 
     def trim(self, topic: str, upto: int, limit: int = 1000) -> int:
         """Remove at most *limit* of *topic*'s oldest events with seq <= *upto*; how many went."""
+        return sum(removed.events for removed in self.sweep({topic: upto}, limit).values())
+
+    def sweep(
+        self, uptos: Mapping[str, int], limit: int = 1000, size_bytes: int | None = None
+    ) -> dict[str, Removed]:
+        """Remove the oldest events of these topics together, each topic's up to its seq."""
+        known = {self._ids[name]: upto for name, upto in uptos.items() if name in self._ids}
+        if not known:
+            return {}
+        with self._working():
+            if max(known.values()) > self._indexed:
+                self._index_all()
+            with self._transaction() as db:
+                doomed = removal.find_oldest(db, known.items(), limit, size_bytes)
+                removed = self._remove(db, doomed, trimmed=True)
+            if self._indexed < self._head and any(not r.first_seq for r in removed.values()):
+                removed = self._look_again(removed)
+        return self._named(removed)
+
+    def compact(self, topic: str, limit: int = 1000) -> Removed:
+        """Look at *topic*'s next *limit* events; of each ``key`` only the newest so far stays."""
         topic_id = self._ids.get(topic)
         if topic_id is None:
-            return 0
+            return Removed(0, 0, 0, 0, compacted_upto=0)
         with self._working():
-            while self._index_step():
-                pass
+            self._index_all()
             with self._transaction() as db:
-                count, last, size = rows(db, _OLDEST, (topic_id, upto, limit))[0]
-                if count:
-                    self._keep_head(db)
-                    self._remove(db, topic_id, count, last, size)
-        removed: int = count
+                removed = removal.compact(db, topic_id, limit)
+            self._keyed.add(topic_id)
         return removed
 
-    def _remove(self, db: apsw.Connection, topic_id: int, count: int, last: int, size: int) -> None:
-        db.execute(_DROP, (topic_id, last))
-        db.execute("DELETE FROM by_topic WHERE topic_id = ? AND seq <= ?", (topic_id, last))
-        db.execute(_TRIMMED, (topic_id, count, size, last))
-        db.execute(
-            "DELETE FROM marks WHERE ts < coalesce((SELECT ts FROM events ORDER BY seq LIMIT 1), 0)"
-        )
+    def drop(self, seqs: Iterable[int]) -> dict[str, Removed]:
+        """Remove these events for good, and overwrite them where they lie."""
+        with self._working():
+            self._index_all()
+            db = self._connection()
+            rows(db, "PRAGMA secure_delete = ON")
+            try:
+                with self._transaction():
+                    doomed = removal.find_these(db, seqs)
+                    removed = self._remove(db, doomed, trimmed=False)
+            finally:
+                rows(db, "PRAGMA secure_delete = FAST")
+        return self._named(removed)
+
+    def scrub(self) -> bool:
+        """Cut free pages off the file, which may hold copies; in the end, empty the WAL."""
+        with self._working():
+            if self._give_back():
+                return False
+            self._truncate_wal()
+            return self._wal_bytes() == 0
+
+    def drop_topics(self, topics: Iterable[str]) -> list[str]:
+        """Forget those of *topics* that hold no event; readers never see an id again."""
+        with self._working():
+            self._index_all()
+            with self._transaction() as db:
+                gone = removal.drop_topics(db, [name for name in topics if name in self._ids])
+            for name, topic_id in gone.items():
+                del self._ids[name]
+                self._keyed.discard(topic_id)
+        return list(gone)
+
+    def _remove(
+        self, db: apsw.Connection, doomed: Sequence[removal.Doomed], *, trimmed: bool
+    ) -> dict[int, Removed]:
+        if not doomed:
+            return {}
+        self._keep_head(db)
+        keyed = not self._keyed.isdisjoint(one.topic_id for one in doomed)
+        return removal.remove(db, doomed, trimmed=trimmed, keyed=keyed)
+
+    def _look_again(self, removed: Mapping[int, Removed]) -> dict[int, Removed]:
+        """A topic with nothing left in the index may have events that it doesn't reach yet."""
+        self._index_all()
+        first_of = removal.first_seqs(self._connection(), removed)
+        return {i: one._replace(first_seq=first_of[i]) for i, one in removed.items()}
+
+    def _named(self, removed: Mapping[int, Removed]) -> dict[str, Removed]:
+        """The same by the topics' names."""
+        if not removed:
+            return {}
+        names = dict(rows(self._connection(), removal.NAMES, (_json(list(removed)),)))
+        return {names[i]: one for i, one in removed.items()}
+
+    def _index_all(self) -> None:
+        while self._index_step():
+            pass
 
     def _keep_head(self, db: apsw.Connection) -> None:
         """Write down what is otherwise read from the newest row."""
