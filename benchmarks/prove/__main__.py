@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prove import crashes, kills, losses, machines, paused, seeds, workspace
+from benchmarks.prove import crashes, kills, losses, machines, paused, seeds, soak, workspace
 
 REPORT = Path("docs/proof.md")
 
@@ -41,6 +41,10 @@ PROOFS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "paused": (
         "100 subscribers stand still for 10 s at 10,000 events a second, then catch up",
         paused.run,
+    ),
+    "soak": (
+        "Five minutes at 10,000 events a second in a bounded log; a reader and a durable stall",
+        soak.run,
     ),
     "stubborn": ("`kill -9` of a server with a stubborn worker", crashes.run_stubborn),
 }

@@ -108,10 +108,10 @@ class Batching(Counting):
         tally = self.tally
         last = tally.last
         for event in events:
-            seq = event.seq
-            if seq <= last:  # type: ignore[operator]
+            seq: int = event.seq  # type: ignore[assignment]  # it is kept, so it has one
+            if seq <= last:
                 tally.disorder += 1
-            last = seq  # type: ignore[assignment]
+            last = seq
         tally.last = last
         tally.count += len(events)
 

@@ -100,6 +100,9 @@ export interface Ev {
  *     causation_id: The id of the event that led to it.
  *     key: What it is about, for compaction and partitioning.
  *     headers: Short texts for tools along the way.
+ *
+ * The garbage collector doesn't follow events (``gc=False``): they hold JSON, which has no
+ * cycles, and a ring full of them would make each full collection a pause of 50 ms.
  */
 export interface Event {
   readonly seq?: number | null;
@@ -165,6 +168,32 @@ export interface Fault {
   readonly limit?: number | null;
   readonly retry_after_ms?: number | null;
   readonly last_seq?: number | null;
+}
+
+/**
+ * Remove events for good: those of the topics of a pattern, or those with an id.
+ *
+ * Attributes:
+ *     dry_run: Only count them.
+ */
+export interface Forget {
+  readonly pattern?: string | null;
+  readonly id?: string | null;
+  readonly dry_run?: boolean;
+}
+
+/**
+ * What was removed, or would be.
+ *
+ * Attributes:
+ *     scrubbed: No file of the log holds its bytes any more.
+ */
+export interface Forgotten {
+  readonly events: number;
+  readonly size_bytes: number;
+  readonly topics: number;
+  readonly dry_run: boolean;
+  readonly scrubbed: boolean;
 }
 
 /** Events that this subscription matches were trimmed; it goes on at *cursor*. */
@@ -241,6 +270,38 @@ export interface Ping {
   readonly op: "ping";
 }
 
+/**
+ * One policy of retention, what its topics hold, and what goes when.
+ *
+ * Attributes:
+ *     limits: All of them, in one line for people.
+ *     share: Used of ``max_bytes`` or ``max_count``, whichever is nearer; null without both.
+ *     oldest: When the oldest event was recorded.
+ *     next: When it goes by age.
+ *     excess_events, excess_bytes: Over the limits now.
+ *     due: Something is to go now.
+ *     held: But durable subscriptions need it.
+ */
+export interface PolicyInfo {
+  readonly pattern: string;
+  readonly limits: string;
+  readonly max_age_s: number | null;
+  readonly max_count: number | null;
+  readonly max_bytes: number | null;
+  readonly compact_by_key: boolean;
+  readonly hold_bytes: number;
+  readonly topics: number;
+  readonly events: number;
+  readonly size_bytes: number;
+  readonly share: number | null;
+  readonly oldest: string | null;
+  readonly next: string | null;
+  readonly excess_events: number;
+  readonly excess_bytes: number;
+  readonly due: boolean;
+  readonly held: boolean;
+}
+
 /** The answer to ``ping``, within 10 s. */
 export interface Pong {
   readonly op: "pong";
@@ -310,6 +371,21 @@ export interface Reset {
   readonly sid: string;
   readonly message: string;
   readonly cursor: string;
+}
+
+/**
+ * All policies, the most specific first.
+ *
+ * Attributes:
+ *     doubt: Why nothing goes by age now; null if all is well.
+ *     removed: Events removed since the start, by reason; ``topics`` counts topics.
+ *     removed_bytes: Of all these events.
+ */
+export interface RetentionInfo {
+  readonly policies: readonly PolicyInfo[];
+  readonly doubt: string | null;
+  readonly removed: Readonly<Record<string, number>>;
+  readonly removed_bytes: number;
 }
 
 /**
