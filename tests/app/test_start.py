@@ -111,6 +111,7 @@ def test_a_disk_that_is_full_already(small_disk: Path) -> None:
     refused(serve(small_disk / "data"), "data")
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_refuses_publishes_and_recovers_by_itself(small_disk: Path) -> None:
     """Reading goes on meanwhile, and nothing acknowledged is lost."""
     with Served(small_disk / "data") as served:

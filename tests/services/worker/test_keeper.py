@@ -376,7 +376,13 @@ asyncio.run(main())
 STOPS_ITS_SHIM = "while :; do kill -STOP $PPID; sleep 0.1; done &"
 
 
-@pytest.mark.parametrize("first", ["", STOPS_ITS_SHIM], ids=["deaf", "stops its shim"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("", id="deaf", marks=pytest.mark.long),
+        pytest.param(STOPS_ITS_SHIM, id="stops its shim"),
+    ],
+)
 def test_six_seconds_after_a_kill_9_of_the_server_nothing_is_left(first: str) -> None:
     """Even what ignores HUP and TERM, forks twice, has a session of its own, stops its shim."""
     script = (
