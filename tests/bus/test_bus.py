@@ -143,6 +143,20 @@ async def test_reserved_topics_are_closed_to_tokens(running: Core) -> None:
         publish_event(running.bus, "_sys.actors", 1, principal=ann)
 
 
+async def test_publishers_in_turn_are_each_themselves(running: Core) -> None:
+    """What was decided for one says nothing about the next."""
+    ann = Principal('Ann "A\\" é', Access(pub=("a.*",), sub=("*",)))
+    bob = Principal("bob", Access(pub=("b.*",), sub=("*",)))
+    for _ in range(2):
+        await publish_event(running.bus, "a.x", 1, principal=ann)
+        with pytest.raises(Forbidden):
+            publish_event(running.bus, "a.x", 2, principal=bob)
+        await publish_event(running.bus, "a.x", 3)
+    found = [msgspec.json.decode(d, type=Event) for d in (await running.bus.query()).data]
+    assert [event.principal for event in found] == [ann.name, "system"] * 2
+    assert [event.source for event in found] == [ann.source, "/clients/system"] * 2
+
+
 async def test_a_repeated_id_gets_the_first_seq_and_other_content_a_conflict(
     running: Core,
 ) -> None:

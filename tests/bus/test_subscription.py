@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ import pytest
 from antiphon.app import Core
 from antiphon.bus import batch, pages
 from antiphon.bus.batch import Slice
-from antiphon.bus.store import Row
+from antiphon.bus.store import Row, TopicState
 from antiphon.bus.subscription import Subscription
 
 from .conftest import until
@@ -22,20 +21,24 @@ async def test_a_reader_amid_a_batch_misses_nothing_that_was_committed_unannounc
 ) -> None:
     """As after a crash of the store's owner between COMMIT and the announcement."""
     bus, log = running.bus, running.log
-    ready = asyncio.Event()
-    subscription = bus.open_subscription(["a"], on_ready=ready.set)
-    while subscription.take() is not None:
-        pass
+    subscription = bus.open_subscription(["a"], on_ready=lambda: None)
+    parked = bus.open_subscription(["b"], on_ready=lambda: None)
+    for reader in (subscription, parked):
+        while reader.take() is not None:
+            pass
     first = await bus.publish_event("a", 1)
     assert subscription.peek() is not None  # in hand, not yet read
 
     stored = await bus.get(first.seq or 0)
     assert stored is not None
-    event = {**msgspec.json.decode(stored), "seq": 2, "id": "unannounced", "payload": 2}
-    log.store.append([Row(2, "a", None, msgspec.json.encode(event))], 1)
-    log.writer.head = 2
+    event = {**msgspec.json.decode(stored), "id": "unannounced", "payload": 2}
+    for seq, topic in ((2, "a"), (3, "b")):
+        data = msgspec.json.encode({**event, "seq": seq, "topic": topic})
+        log.store.append([Row(seq, topic, None, data)], 1)
+        log.topics.setdefault(topic, TopicState()).last_seq = seq
+    log.writer.head = 3
 
-    assert (await bus.publish_event("a", 3)).seq == 3
+    assert (await bus.publish_event("a", 3)).seq == 4
     seen: list[object] = []
 
     def read() -> bool:
@@ -46,7 +49,9 @@ async def test_a_reader_amid_a_batch_misses_nothing_that_was_committed_unannounc
 
     await until(read)
     assert seen == [1, 2, 3]
+    assert [event.seq for one in await _read(parked, 1) for event in one.events] == [3]
     subscription.close()
+    parked.close()
 
 
 async def _publish(running: Core, *events: tuple[str, Any]) -> None:
