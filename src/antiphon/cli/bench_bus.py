@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import psutil
 
 from antiphon.actors import Actor, ActorContext, Child, Key, Supervisor
 from antiphon.app import Core, core
-from antiphon.bus import Access, Bus, Principal, publish_event, subscribe
+from antiphon.bus import Access, Bus, Policy, Principal, publish_event, subscribe
 from antiphon.bus.store import Row
 from antiphon.cli.bench_bus_peers import installed_peers
 from antiphon.cli.bench_disk import Progress, measured, percentile_ms
@@ -36,6 +37,8 @@ TOPICS = tuple(f"worker.bench{n:02d}" for n in range(50))
 PAYLOAD = {"step": 17, "of": 400, "path": "src/antiphon/bus/log.py", "text": "x" * 90}
 BENCH = Principal("bench", Access(pub=("worker.*",), sub=("worker.*",), deny=()))
 SAMPLE_EVERY = 100
+KEPT = 20_000
+"""Events that stay under retention: two seconds of them."""
 
 
 @dataclass(slots=True)
@@ -148,11 +151,11 @@ QUICK = Plan(0.5, 3.0, 100_000)
 
 @asynccontextmanager
 async def _stage(
-    folder: Path, kind: type[Counting], subscribers: int
+    folder: Path, kind: type[Counting], subscribers: int, retention: Sequence[Policy] = ()
 ) -> AsyncIterator[tuple[Core, list[Tally], Clocked]]:
     """Log, bus and subscribers on a new file; one subscriber at least notes times."""
     clocked = Clocked()
-    async with core(SqliteEventStore(folder / f"{new_id()}.db")) as running:
+    async with core(SqliteEventStore(folder / f"{new_id()}.db"), retention=retention) as running:
         tallies = [Tally() for _ in range(subscribers)]
         children = [
             Child(
@@ -200,8 +203,14 @@ async def _saturate(
     return published, time.perf_counter() - started
 
 
-async def _paced(bus: Bus, rate: int, seconds: float, clocked: Clocked) -> int:
-    """Publish *rate* events a second on schedule, whether or not anybody keeps up."""
+async def _paced(
+    bus: Bus, rate: int, seconds: float, clocked: Clocked, late: list[float] | None = None
+) -> int:
+    """Publish *rate* events a second on schedule, whether or not anybody keeps up.
+
+    Args:
+        late: Gets for each event the seconds from when it was due until it was answered.
+    """
     loop = asyncio.get_running_loop()
     waiting: deque[asyncio.Future[Any]] = deque()
     started = time.perf_counter()
@@ -215,9 +224,10 @@ async def _paced(bus: Bus, rate: int, seconds: float, clocked: Clocked) -> int:
                 sample = str(published)
                 clocked.due[sample] = started + published / rate
             topic = TOPICS[published % len(TOPICS)]
-            waiting.append(
-                publish_event(bus, topic, PAYLOAD, correlation_id=sample, principal=BENCH)
-            )
+            future = publish_event(bus, topic, PAYLOAD, correlation_id=sample, principal=BENCH)
+            waiting.append(future)
+            if late is not None:
+                future.add_done_callback(partial(_note, late, started + published / rate))
             published += 1
         while waiting and waiting[0].done():
             waiting.popleft().result()
@@ -227,6 +237,10 @@ async def _paced(bus: Bus, rate: int, seconds: float, clocked: Clocked) -> int:
     for future in waiting:
         await future
     return published
+
+
+def _note(late: list[float], due: float, _: object) -> None:
+    late.append(time.perf_counter() - due)
 
 
 async def _quiet(tallies: list[Tally], expected: int, deadline_s: float = 60.0) -> None:
@@ -281,6 +295,22 @@ async def _measure(
         )
 
 
+async def _under_retention(folder: Path, plan: Plan) -> dict[str, float]:
+    """How late publishes are answered at 10,000/s, with events going as fast as they come."""
+    p99 = []
+    for retention in ((), (Policy(pattern="worker.*", max_count=KEPT),)):
+        async with _stage(folder, Counting, 0, retention) as (running, _, clocked):
+            late: list[float] = []
+            await _paced(running.bus, 10_000, plan.warm_up_s, clocked)
+            await _paced(running.bus, 10_000, plan.seconds, clocked, late)
+            p99.append(percentile_ms(late, 0.99))
+    return {
+        "baseline_p99_ms": round(p99[0], 2),
+        "p99_ms": round(p99[1], 2),
+        "ratio": round(p99[1] / p99[0], 2),
+    }
+
+
 async def _handlers_alone(plan: Plan) -> float:
     """The same events handed to 100 awaited handlers in a plain loop, nothing stored: events/s."""
 
@@ -333,6 +363,8 @@ async def _all(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
     paced = await _measure(folder, plan, kind=Timing, rate=10_000)
     progress("200 events a second, on schedule")
     slow = await _measure(folder, plan, kind=Timing, rate=200)
+    progress("10,000 events a second, with and without retention")
+    retained = await _under_retention(folder, plan)
     progress("handlers alone")
     alone = await _handlers_alone(plan)
     batch = max(1, round(main.events / max(1, main.batches)))
@@ -355,6 +387,7 @@ async def _all(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
         "p99_ms": round(percentile_ms(main.latencies, 0.99), 2),
         "at_10k": _latency(paced),
         "at_200": _latency(slow),
+        "retention_at_10k": retained,
         "handlers_alone_events_per_s": round(alone),
         "ratio_to_handlers_alone": round(main.rate / alone, 3),
         "sqlite_alone_events_per_s": round(sqlite),
