@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -154,6 +155,7 @@ class Server:
         try:
             self._listen_to_signals()
             self._announce(gateway, token, workspace)
+            gc.freeze()  # what was loaded by now stays: full collections need not walk it
             return await self._until_the_end(running, gateway)
         finally:
             await gateway.aclose()
