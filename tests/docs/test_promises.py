@@ -24,3 +24,16 @@ def existing() -> set[str]:
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(r"\b(test_\w+)\b(?!\.py)", page.read_text("utf-8")))
     assert not named - existing()
+
+
+def test_no_page_claims_that_delivery_is_exactly_once() -> None:
+    """Nobody can promise that; whoever reads it would build on it."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    told = [
+        line
+        for page in pages
+        for line in page.read_text("utf-8").splitlines()
+        if re.search("exactly[- ]once", line, re.IGNORECASE)
+    ]
+    assert told, "bus.md says that nothing is"
+    assert all(re.search(r"\b(never|nothing|not)\b", line, re.IGNORECASE) for line in told), told

@@ -7,7 +7,7 @@ the same ids, which an idempotent log counts once.
 
 It knows nothing of the log. For another log, delete it: then all files are told again.
 
-Promises: docs/semantics/files.md#exactly-once.
+Promises: docs/semantics/files.md#once-in-the-log.
 """
 
 from __future__ import annotations

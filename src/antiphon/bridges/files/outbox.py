@@ -1,10 +1,10 @@
-"""Publishes changes, each exactly once in the log, whatever happens in between.
+"""Publishes changes, each once in the log, whatever happens in between.
 
 Written down, published, crossed off: ``journal.py`` says why in this order. What may
 pass by itself (overload, a full disk, a server that is gone) is tried again, with the
 same ids; anything else is raised.
 
-Promises: docs/semantics/files.md#exactly-once.
+Promises: docs/semantics/files.md#once-in-the-log.
 """
 
 from __future__ import annotations
