@@ -159,13 +159,13 @@ class PayloadMisfit(InvalidPayload):
 
     Attributes:
         pattern: Whose schema it is.
-        pointer: The JSON pointer (RFC 6901) of what doesn't fit.
+        pointer: The JSON pointer (RFC 6901) of what doesn't fit; empty for all of it.
     """
 
-    def __init__(self, topic: str, pattern: str, pointer: str, wanted: str, found: object) -> None:
+    def __init__(self, topic: str, pattern: str, pointer: str, why: str, found: object) -> None:
         super().__init__(
             f"payload for {topic} doesn't fit the schema of {pattern}: at '{cut(pointer)}',"
-            f" wanted {wanted}, got {cut(found)}",
+            f" {why}, got {cut(found)}",
             value=found,
         )
         self.pattern = pattern
@@ -173,7 +173,7 @@ class PayloadMisfit(InvalidPayload):
 
 
 class InvalidSchema(BusError):
-    """Not a JSON schema, or one that uses what Antiphon leaves out."""
+    """Not a JSON schema, or one that costs too much or uses what Antiphon leaves out."""
 
     code = "invalid_schema"
 

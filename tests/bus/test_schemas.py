@@ -32,7 +32,7 @@ async def test_every_publisher_is_refused_and_nothing_is_stored(tmp_path: Path) 
         await publish_event(app.bus, "shop.order", {"name": 1})  # before there is a schema
         await app.bus.set_schema("shop.*", NAMED)
         head = app.bus.head
-        with pytest.raises(PayloadMisfit, match=r"shop\.\*: at '/name', wanted type string, got 5"):
+        with pytest.raises(PayloadMisfit, match=r"shop\.\*: at '/name', .* type \"string\", got 5"):
             publish_event(app.bus, "shop.order", {"name": 5})
         event = EventIn(topic="shop.order", payload={"name": 5})
         with pytest.raises(PayloadMisfit) as refused:

@@ -328,7 +328,8 @@ class Bus:
         told on ``_sys.schemas``.
 
         Args:
-            schema: JSON Schema 2020-12; None takes the pattern's away.
+            schema: A JSON Schema, of draft 2020-12 unless its ``$schema`` says else; None takes
+                the pattern's away.
 
         Raises:
             InvalidPattern, InvalidSchema, BadRequest: *pattern* takes no schema, or it is none.

@@ -110,7 +110,7 @@ def check(topic: str, payload: Any, ruled: tuple[Ruled, ...]) -> None:
     """See that *payload* keeps to every schema of its topic.
 
     Raises:
-        PayloadMisfit: It doesn't; the text has the JSON pointer and what is wanted there.
+        PayloadMisfit: It doesn't; the text has the JSON pointer and what is wrong there.
     """
     for pattern, schema in ruled:
         misfit = schema.misfit(payload)
