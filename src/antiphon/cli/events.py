@@ -169,8 +169,8 @@ def tail(
 ) -> int:
     """Follow events as they happen; ends with Ctrl-C.
 
-    Goes on by itself when the server comes back. The last line on standard error is the
-    position, for --after.
+    Goes on by itself when the server comes back. The last line on standard error
+    is the position, for --after.
     """
     from antiphon.cli.follow import follow
     from antiphon.client.tail import Tail

@@ -233,7 +233,7 @@ def feed(file: int, feeder: Feeder, splitter: LineSplitter) -> None:
 
 def counts(feeder: Feeder) -> str:
     """What became of all lines, in one line."""
-    parts = [f"{feeder.stored} lines stored"]
+    parts = [f"{console.counted(feeder.stored, 'line')} stored"]
     if feeder.already:
         parts.append(f"{feeder.already} of them by an earlier run")
     if feeder.refused:
