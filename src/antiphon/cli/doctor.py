@@ -178,7 +178,7 @@ def check_log(folder: Path) -> list[Finding]:
     if health.troubles:
         *most, last = [Finding("log", "fail", trouble) for trouble in health.troubles]
         return [*most, last._replace(advice=REPAIR)]
-    about = f"{health.events} events, head {health.head}, all in order"
+    about = f"{console.counted(health.events, 'event')}, head {health.head}, all in order"
     if damage.forget(log):
         about += "; damage had been noted, and the note is gone"
     if health.schema < SCHEMA:
