@@ -103,3 +103,11 @@ def test_retention_comes_from_the_file_or_as_json_from_the_environment(
     assert told["retention"] == "retention = worker.*=max_age=7d max_bytes=2GiB (file)"
     monkeypatch.setenv("ANTIPHON_RETENTION", '{"a": {"max_count": 5}}')
     assert load().settings.retention == {"a": {"max_count": 5}}
+
+
+def test_retention_that_is_no_json_in_the_environment_is_one_line(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTIPHON_RETENTION", "7d")
+    with pytest.raises(StartError, match=r"retention \(from the environment\).* JSON.*got 7d"):
+        load()

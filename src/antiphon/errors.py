@@ -163,8 +163,9 @@ class PayloadMisfit(InvalidPayload):
     """
 
     def __init__(self, topic: str, pattern: str, pointer: str, why: str, found: object) -> None:
+        where = f"'{cut(pointer)}'" if pointer else "'' (the whole)"
         super().__init__(
-            f"payload for {topic} doesn't fit the schema of {pattern}: at '{cut(pointer)}',"
+            f"payload for {topic} doesn't fit the schema of {pattern}: at {where},"
             f" {why}, got {cut(found)}",
             value=found,
         )

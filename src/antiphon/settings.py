@@ -7,6 +7,7 @@ file lies is ``places.py``'s. Imported by ``app`` and ``cli`` only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -31,12 +32,23 @@ def _listed(value: object) -> object:
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
+def _table(value: object) -> object:
+    """Take JSON from the environment for a table."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"in the environment it is JSON: {error}") from error
+
+
 def _expanded(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str | Path) else value
 
 
 Folder: TypeAlias = Annotated[Path, BeforeValidator(_expanded)]
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Tables: TypeAlias = Annotated[dict[str, dict[str, Any]], NoDecode, BeforeValidator(_table)]
 
 
 class Settings(BaseSettings):
@@ -67,7 +79,7 @@ class Settings(BaseSettings):
         None, description="file to write url, token_file and pid to, once connections are accepted"
     )
     open: bool = Field(False, description="open the page in the browser")
-    retention: dict[str, dict[str, Any]] = Field(
+    retention: Tables = Field(
         {}, description="how long events stay, by pattern: max_age, max_bytes, …"
     )
     max_sockets: int = Field(

@@ -341,6 +341,11 @@ async def test_a_malformed_pattern_is_refused(running: Core, pattern: str) -> No
         running.bus.events(pattern)
 
 
+async def test_a_text_in_place_of_a_list_of_patterns_is_told(running: Core) -> None:
+    with pytest.raises(InvalidPattern, match=r"patterns are a list, got a\.\* alone"):
+        await running.bus.query("a.*")
+
+
 async def test_ephemeral_events_reach_whoever_is_at_the_head_and_are_not_kept(
     running: Core,
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.cli import bench_bus, bench_bus_peers, bench_replay, bench_store, main
+from antiphon.cli.benching import _show_lines
 
 TINY = bench_bus.Plan(0.05, 0.2, 300)
 
@@ -56,3 +57,11 @@ async def test_a_peer_that_is_installed_does_its_part(name: str, tmp_path: Path)
     if peer is None:
         pytest.skip(f"{name} is not installed")
     assert all(rate > 0 for rate in (await peer(tmp_path, 0.2)).values())
+
+
+def test_a_long_name_is_parted_from_its_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    _show_lines({"short": 1, "n" * 40: 2})
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["short", "1"],
+        ["n" * 40, "2"],
+    ]

@@ -129,6 +129,15 @@ def test_a_damaged_log_is_found_repaired_and_served_again(
     assert len(list(damaged.data.glob("log.damaged-*.db"))) == 1
 
 
+def test_a_repair_that_saves_nothing_warns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log.db").write_bytes(b"not a database at all" * 100)
+    assert repair_log(tmp_path, as_json=True) == 0
+    told = findings(capsys.readouterr().out)
+    assert (told["saved"]["state"], told["lost"]["state"]) == ("warn", "warn")
+
+
 def test_a_log_that_a_server_holds_is_not_repaired(damaged: Shell) -> None:
     before = (damaged.data / "log.db").read_bytes()
     with (damaged.data / "lock").open("w") as lock:

@@ -235,6 +235,11 @@ def test_a_topic_is_described_by_a_schema_that_publishes_must_fit(
     file.write_text('{"type": "text"}')
     wrong = live("topics", "describe", "described.*", "--schema", str(file))
     assert (wrong.returncode, "(invalid_schema)" in wrong.stderr) == (2, True)
+    file.write_text("nothing")
+    wrong = live("topics", "describe", "described.*", "--schema", str(file))
+    assert (wrong.returncode, f"{file} is no JSON" in wrong.stderr) == (1, True)
+    missing = live("topics", "describe", "described.*", "--schema", f"{file}.no")
+    assert missing.stderr == f"antiphon: {file}.no: no such file or directory\n"
     assert live("topics", "describe", "a", "--remove", "--schema", str(file)).returncode == 2
     assert "described.x" in live.ok("topics", "list", "described.*")
     assert "described.x" in live.ok("topics", "described.*")

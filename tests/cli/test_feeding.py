@@ -129,7 +129,7 @@ def test_an_interrupt_stores_what_was_read_and_tells_the_counts(live: Shell) -> 
     wait_for(lambda: payloads(live, "stop.it"), "the line")
     writing.process.send_signal(signal.SIGINT)
     code, err = writing.end()
-    assert (code, err) == (130, "antiphon: 1 lines stored\n")
+    assert (code, err) == (130, "antiphon: 1 line stored\n")
 
 
 # --- against a scripted server -----------------------------------------------------------------

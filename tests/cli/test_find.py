@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli.find import find, finder
+from antiphon.cli.find import advice, find, finder
 from antiphon.client import NoServer
 
 
@@ -61,3 +61,9 @@ def test_a_server_that_comes_back_elsewhere_is_found_again(data: Path) -> None:
     assert place().port == 7117
     write(data, "http://127.0.0.1:7200")
     assert place().port == 7200
+
+
+def test_what_to_do_is_to_start_a_server_or_to_look_at_the_address() -> None:
+    assert advice(None, None) == "start one with: antiphon serve"
+    assert advice(Path("/d"), None) == "start one with: antiphon serve --data /d"
+    assert advice(None, "http://127.0.0.1:1") == "is the address right?"

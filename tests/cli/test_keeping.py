@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import WITHIN_S, Shell, environment
 from tests.cli.test_events import publish
 
 from antiphon.cli.keeping import goes_next
@@ -50,9 +53,32 @@ def test_what_goes_next_is_said_in_words() -> None:
     assert goes_next(policy(due=True, held=True), NOW) == "held by durable subscriptions"
 
 
+def test_forgetting_asks_on_a_terminal_and_no_means_no(live: Shell) -> None:
+    publish(live, "asked.a", 1)
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"n\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "antiphon", "forget", "asked.a"],
+            env=environment(live.data),
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN_S,
+            check=False,
+        )
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert (done.returncode, done.stderr) == (1, "antiphon: nothing was forgotten\n")
+    assert "forgets 1 event" in done.stdout
+    assert "asked.a" in live.ok("query", "asked.a")
+
+
 def test_retention_shows_each_policy_with_what_it_holds(live: Shell) -> None:
     publish(live, "chat.room", 1, 2, 3)
     head, *rows = live.ok("retention").splitlines()
+    assert all(len(line) <= 80 for line in (head, *rows)), "a terminal's width"
     assert head.split()[:3] == ["TOPICS", "OF", "KEEPS"]
     chat = next(row for row in rows if row.startswith("chat.*"))
     assert "90d, hold 1GiB" in chat

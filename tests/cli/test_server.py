@@ -124,6 +124,14 @@ def test_config_tells_value_unit_and_source(shell: Shell) -> None:
     assert "SOURCE" in shell.ok("config")
 
 
+def test_config_refuses_a_retention_that_serve_would_refuse(shell: Shell) -> None:
+    wrong = shell("config", ANTIPHON_RETENTION='{"a.*": {"max_age": "2 days"}}')
+    assert wrong.returncode == 1
+    assert "max_age of policy a.*: 2 days is not a duration" in wrong.stderr
+    right = shell.ok("config", ANTIPHON_RETENTION='{"a.*": {"max_age": "2d"}}')
+    assert "a.*=max_age=2d" in right
+
+
 def test_doctor_looks_at_everything_and_finds_nothing_wrong(shell: Shell) -> None:
     names = ["python", "sqlite", "data", "lock", "log", "disk", "port"]
     lines = shell("doctor").stdout.splitlines()

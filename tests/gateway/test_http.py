@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from antiphon.bus.store import StoreCorrupt, StoreUnavailable
 from antiphon.errors import Overloaded, StorageUnavailable
 from antiphon.gateway.limits import BODY_BYTES
 
@@ -544,3 +545,15 @@ async def test_what_can_not_be_forgotten_is_refused(
 ) -> None:
     answer = await desk.post("/v1/forget", body)
     assert re.search(says, problem(answer, 400, code)["detail"])
+
+
+@pytest.mark.parametrize("error", [StoreCorrupt("page 7 is bad"), StoreUnavailable("no disk")])
+async def test_a_log_that_cannot_be_read_is_a_503_that_says_why(
+    desk: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(desk.bus, "query", fail)
+    answer = await desk.ask("GET", "/v1/events")
+    assert problem(answer, 503, "storage_unavailable")["detail"] == str(error)

@@ -95,7 +95,7 @@ class Server:
         """
         settings = self.settings
         workspace = _workspace(settings.workspace)
-        policies = _policies(settings.retention)
+        kept_by = policies(settings.retention)
         program = None if settings.actors is None else find_program(settings.actors)
         self.folder.acquire()
         try:
@@ -111,7 +111,7 @@ class Server:
                     where=self.folder.log,
                     ephemeral=settings.ephemeral,
                     schemas=self.folder.schemas,
-                    retention=policies,
+                    retention=kept_by,
                 ) as running:
                     observing.attach(running.bus)
                     return await self._serve(running, listening, token, workspace, program)
@@ -258,7 +258,12 @@ class Server:
         }
 
 
-def _policies(settings: dict[str, dict[str, Any]]) -> list[Policy]:
+def policies(settings: dict[str, dict[str, Any]]) -> list[Policy]:
+    """Read the setting ``retention``.
+
+    Raises:
+        StartError: Something in it breaks a rule.
+    """
     try:
         given = read_policies(settings)
         Policies(given)

@@ -361,6 +361,8 @@ class Bus:
             InvalidPattern: One is no pattern, there are none, or more than 32.
             Forbidden: The principal's access doesn't cover one (with *narrow*: meets none).
         """
+        if isinstance(patterns, str):
+            raise InvalidPattern(f"patterns are a list, got {cut(patterns)} alone", value=patterns)
         if not 1 <= len(patterns) <= PATTERNS:
             raise InvalidPattern(
                 f"a subscription takes 1 to {PATTERNS} patterns, got {len(patterns)}",
@@ -555,6 +557,7 @@ class Bus:
         Raises:
             BadRequest, InvalidPattern, Forbidden: By the rules of the arguments.
             SubscriptionGap, SubscriptionReset: *after* can't be continued.
+            StoreUnavailable, StoreCorrupt: The log can't be read there.
         """
         if not 1 <= limit <= QUERY_LIMIT:
             raise BadRequest(

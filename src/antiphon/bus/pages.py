@@ -88,8 +88,16 @@ class Pages:
         self._submit(lambda reader: reader.get(wanted), came)
 
     async def run(self, read: Callable[[StoreReader], T]) -> T:
-        """Run *read* on one of the readers."""
-        return await asyncio.wrap_future(self._pool.submit(self._with_reader, read))
+        """Run *read* on one of the readers.
+
+        Raises:
+            StoreUnavailable, StoreCorrupt: The log can't be read; damage ends the writing.
+        """
+        try:
+            return await asyncio.wrap_future(self._pool.submit(self._with_reader, read))
+        except StoreCorrupt as error:
+            self._log.writer.damaged(str(error))
+            raise
 
     def clear(self, *, upto: int | None = None) -> None:
         """Drop every page, and those that are being read: events were forgotten.

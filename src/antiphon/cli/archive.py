@@ -55,8 +55,8 @@ def backup(
 ) -> None:
     """Copy the log, whole and checked, while the server runs or not.
 
-    To go back to it: stop the server, put FILE in the place of log.db in the data folder,
-    and remove log.db-wal and log.db-shm.
+    To go back to it: stop the server, put FILE in the place of log.db in the
+    data folder, and remove log.db-wal and log.db-shm.
     """
     from antiphon.stores.sqlite.backup import back_up
 
@@ -111,7 +111,7 @@ def export(
             if tell is not None:
                 tell(page[-1].seq - query.after, contents.head - query.after)
         sys.stdout.flush()
-    console.complain(f"exported {count} events, up to {contents.head}")
+    console.complain(f"exported {console.counted(count, 'event')}, up to {contents.head}")
     return 1 if failed else 0
 
 
@@ -207,8 +207,8 @@ def import_(
 ) -> int:
     """Publish the CloudEvents of a file, one JSON object a line.
 
-    Run again, it changes nothing: each event keeps its id. Who had published it is told by
-    its header authid. Reserved topics are left out.
+    Run again, it changes nothing: each event keeps its id. Who had published it
+    is told by its header authid. Reserved topics are left out.
     """
     with ExitStack() as stack:
         lines: IO[bytes] = sys.stdin.buffer
@@ -233,13 +233,13 @@ def import_(
 
 def summary(tally: Tally) -> str:
     """Say in one line how it went."""
-    parts = [f"imported {tally.imported} events"]
+    parts = [f"imported {console.counted(tally.imported, 'event')}"]
     if tally.duplicates:
         parts.append(f"{tally.duplicates} were there already")
     if tally.reserved:
         parts.append(f"{tally.reserved} of reserved topics were left out")
     if tally.failed:
-        parts.append(f"{tally.failed} lines failed")
+        parts.append(f"{console.counted(tally.failed, 'line')} failed")
     return "; ".join(parts)
 
 

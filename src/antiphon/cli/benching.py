@@ -67,9 +67,10 @@ def _show(
 
 
 def _show_lines(figures: dict[str, Any]) -> None:
+    width = max(map(len, figures)) + 2
     for name, value in figures.items():
         shown = json.dumps(value) if isinstance(value, dict) else value
-        console.say(f"{name:<32}{shown}")
+        console.say(f"{name:<{width}}{shown}")
 
 
 @bench_app.command()

@@ -23,6 +23,11 @@ def say(message: str) -> None:
     print(message)
 
 
+def counted(count: int, noun: str) -> str:
+    """Say how many, with the noun in its number."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def raw_lines() -> Callable[[bytes], None]:
     """Make what writes lines for programs, byte by byte as they are.
 

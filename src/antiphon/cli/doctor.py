@@ -12,7 +12,7 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 import typer
@@ -25,6 +25,9 @@ from antiphon.client.endpoint import Endpoint, NoServer
 from antiphon.client.http import HttpClient
 from antiphon.errors import AntiphonError, StartError
 from antiphon.places import LOCK_FILE, LOG_FILE
+
+if TYPE_CHECKING:
+    from antiphon.stores.sqlite.repair import Repaired
 
 NEEDED_PYTHON = (3, 11)
 # Older ones may damage a log in WAL mode under several connections (sqlite.org/wal.html).
@@ -175,7 +178,7 @@ def check_log(folder: Path) -> list[Finding]:
     if health.troubles:
         *most, last = [Finding("log", "fail", trouble) for trouble in health.troubles]
         return [*most, last._replace(advice=REPAIR)]
-    about = f"{health.events} events, head {health.head}, all in order"
+    about = f"{console.counted(health.events, 'event')}, head {health.head}, all in order"
     if damage.forget(log):
         about += "; damage had been noted, and the note is gone"
     if health.schema < SCHEMA:
@@ -207,17 +210,19 @@ def repair_log(folder: Path, *, as_json: bool = False) -> int:
             return 1 if any(found.state == "fail" for found in before) else 0
         with progress("reading the damaged log") as tell:
             done = repair(log, progress=tell)
-        saved = Finding(
-            "saved", "ok", f"{done.saved} events; the damaged log is kept as {done.kept}"
-        )
-        for found in (saved, _lost(done.lost), *check_log(folder)):
+        about = f"{console.counted(done.saved, 'event')}; the damaged log is kept as {done.kept}"
+        saved = Finding("saved", "ok" if done.saved else "warn", about)
+        for found in (saved, _lost(done), *check_log(folder)):
             _show(found, as_json=as_json)
     finally:
         held.release()
     return 0
 
 
-def _lost(ranges: list[tuple[int, int]]) -> Finding:
+def _lost(done: Repaired) -> Finding:
+    ranges = done.lost
+    if not ranges and not done.saved:
+        return Finding("lost", "warn", "all there may have been", "a backup may have it")
     if not ranges:
         return Finding("lost", "ok", "nothing that is known of")
     count = sum(last - first + 1 for first, last in ranges)

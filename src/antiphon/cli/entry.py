@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error.__context__, BrokenPipeError):
             return _reader_left()
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except NoServer as error:
         complain(str(error))
@@ -59,9 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong = isinstance(error, BusError) and error.status == BusError.status
         return USAGE if wrong else FAILED
     except OSError as error:
-        complain(str(error))
+        complain(_what_failed(error))
         return FAILED
     return code if isinstance(code, int) else 0
+
+
+def _what_failed(error: OSError) -> str:
+    """Name the file and the reason, without the number."""
+    if error.filename is None or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror.lower()}"
 
 
 def _usage(error: Exception) -> int:
@@ -69,6 +76,7 @@ def _usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "antiphon"
     message = " ".join(getattr(error, "format_message", error.__str__)().split())
+    message = message.replace("Value error, ", "")
     if message:
         complain(f"{message[:1].lower()}{message[1:].rstrip('.')} (see {command} --help)")
     return USAGE

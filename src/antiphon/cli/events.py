@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from antiphon.cli import console
-from antiphon.cli.find import Client, finder, how_to_start
+from antiphon.cli.find import Client, advice, finder
 from antiphon.cli.options import DataOption, JsonOption, LimitOption, PatternsArgument, UrlOption
 from antiphon.cli.times import moment
 from antiphon.client.endpoint import NoServer
@@ -169,8 +169,8 @@ def tail(
 ) -> int:
     """Follow events as they happen; ends with Ctrl-C.
 
-    Goes on by itself when the server comes back. The last line on standard error is the
-    position, for --after.
+    Goes on by itself when the server comes back. The last line on standard error
+    is the position, for --after.
     """
     from antiphon.cli.follow import follow
     from antiphon.client.tail import Tail
@@ -183,7 +183,7 @@ def tail(
     try:
         return follow(tail, _writer(as_json), limit=limit)
     except NoServer as error:
-        hint = how_to_start(data)
+        hint = advice(data, url)
         raise NoServer(str(error) if hint in str(error) else f"{error}; {hint}") from error
 
 

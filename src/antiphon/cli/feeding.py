@@ -120,7 +120,7 @@ class Feeder:
                 pause_s = self._send(self._batch())
             except NoServer as error:
                 if self._tries == 1:
-                    console.complain(f"{error}; {self.waiting} lines wait until it is back")
+                    console.complain(f"{error}; lines that wait: {self.waiting}")
                 self._lose_server()
                 pause_s = PAUSES_S[min(self._tries, len(PAUSES_S)) - 1]
             if pause_s:
@@ -233,7 +233,7 @@ def feed(file: int, feeder: Feeder, splitter: LineSplitter) -> None:
 
 def counts(feeder: Feeder) -> str:
     """What became of all lines, in one line."""
-    parts = [f"{feeder.stored} lines stored"]
+    parts = [f"{console.counted(feeder.stored, 'line')} stored"]
     if feeder.already:
         parts.append(f"{feeder.already} of them by an earlier run")
     if feeder.refused:

@@ -61,6 +61,11 @@ def finder(data: Path | None, url: str | None) -> Callable[[], Endpoint]:
     return lambda: find(data, url)
 
 
+def advice(data: Path | None, url: str | None) -> str:
+    """Say what to do when no server answers."""
+    return "is the address right?" if url is not None else how_to_start(data)
+
+
 def how_to_start(data: Path | None) -> str:
     """Name the command that starts a server."""
     return "start one with: antiphon serve" + (f" --data {data}" if data is not None else "")
@@ -71,7 +76,7 @@ class Client(HttpClient):
 
     def __init__(self, data: Path | None, url: str | None, *, timeout: float = 30.0) -> None:
         super().__init__(find(data, url), timeout=timeout)
-        self._hint = how_to_start(data) if url is None else "is the address right?"
+        self._hint = advice(data, url)
 
     def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
         try:

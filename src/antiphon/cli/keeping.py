@@ -15,7 +15,7 @@ from antiphon.cli.options import DataOption, JsonOption, UrlOption
 from antiphon.errors import AntiphonError
 from antiphon.messages import Forget, Forgotten, PolicyInfo
 
-HEADERS = ("TOPICS OF", "KEEPS", "TOPICS", "EVENTS", "SIZE", "USED", "OLDEST", "GOES NEXT")
+HEADERS = ("TOPICS OF", "KEEPS", "EVENTS", "SIZE", "USED", "OLDEST", "GOES NEXT")
 
 
 def retention(as_json: JsonOption = False, data: DataOption = None, url: UrlOption = None) -> None:
@@ -46,7 +46,6 @@ def _row(policy: PolicyInfo, now: datetime) -> tuple[object, ...]:
     return (
         policy.pattern,
         policy.limits,
-        policy.topics,
         policy.events,
         console.size(policy.size_bytes),
         "-" if policy.share is None else f"{policy.share:.0%}",
@@ -122,10 +121,11 @@ def _confirm(found: Forgotten) -> None:
     if not sys.stdin.isatty():
         raise typer.BadParameter(f"this forgets {_events(found)} for good: confirm with --yes")
     console.say(f"This forgets {_events(found)} for good. It can't be undone.")
-    typer.confirm("Go on?", abort=True)
+    if not typer.confirm("Go on?"):
+        raise AntiphonError("nothing was forgotten")
 
 
 def _events(found: Forgotten) -> str:
-    events = "1 event" if found.events == 1 else f"{found.events} events"
-    topics = "1 topic" if found.topics == 1 else f"{found.topics} topics"
+    events = console.counted(found.events, "event")
+    topics = console.counted(found.topics, "topic")
     return f"{events} ({console.size(found.size_bytes)}) of {topics}"

@@ -139,7 +139,12 @@ def config(
     """Print every setting with its value, unit and source."""
     from antiphon.settings import lines, load, shown
 
-    found = lines(load({"data": data}))
+    loaded = load({"data": data})
+    if loaded.settings.retention:
+        from antiphon.app.server import policies
+
+        policies(loaded.settings.retention)
+    found = lines(loaded)
     if as_json:
         write = console.raw_lines()
         for line in found:

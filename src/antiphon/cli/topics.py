@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from antiphon.cli import console
 from antiphon.cli.find import Client
 from antiphon.cli.options import DataOption, JsonOption, PatternsArgument, UrlOption
+from antiphon.errors import AntiphonError
 
 HELP = ("--help", "-h")
 
@@ -78,14 +79,14 @@ def describe(
 ) -> int:
     """Show, set or remove the JSON schema of a pattern's payloads.
 
-    A publish that doesn't fit is refused; what is stored stays. All patterns that match a
-    topic count.
+    A publish that doesn't fit is refused; what is stored stays. All patterns
+    that match a topic count.
     """
     if schema is not None and remove:
         raise typer.BadParameter("--schema and --remove exclude each other", param_hint="--schema")
     with Client(data, url) as client:
         if schema is not None:
-            client.set_schema(pattern, schema.read_bytes())
+            client.set_schema(pattern, _read(schema))
             console.say(f"payloads for {pattern} must fit {schema} from now on")
         elif remove:
             client.remove_schema(pattern)
@@ -95,10 +96,25 @@ def describe(
     return 0
 
 
+def _read(file: Path) -> bytes:
+    """A file's JSON.
+
+    Raises:
+        AntiphonError: It holds none.
+    """
+    text = file.read_bytes()
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise AntiphonError(f"{file} is no JSON: {error}") from error
+    return text
+
+
 def _show(pattern: str, client: Client) -> int:
     found = client.schemas()
     if pattern not in found:
-        console.complain(f"{pattern} has no schema")
+        others = f"; these have: {', '.join(sorted(found))}" if found else ""
+        console.complain(f"{pattern} has no schema of its own{others}")
         return 1
     console.raw_lines()(msgspec.json.format(msgspec.json.encode(found[pattern]), indent=2))
     return 0

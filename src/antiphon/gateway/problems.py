@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
+from antiphon.bus.store import StoreCorrupt, StoreUnavailable
 from antiphon.errors import ActorError, AntiphonError, BusError, StorageUnavailable
 from antiphon.gateway.faults import problem, retry_after_ms
 from antiphon.gateway.headers import SECURITY_HEADERS
@@ -72,6 +73,12 @@ async def on_actor_error(request: Request, error: Exception) -> Response:
     return problem_response(StorageUnavailable(f"a part of the server did not answer: {error}"))
 
 
+async def on_store_error(request: Request, error: Exception) -> Response:
+    """Answer for a disk that can't be read just now, or was found damaged."""
+    assert isinstance(error, AntiphonError)
+    return problem_response(StorageUnavailable(str(error)))
+
+
 async def on_crash(request: Request, error: Exception) -> Response:
     """Answer a fault of the program. Its traceback is logged, and nothing of the request."""
     refusal = BusError("the server failed at this request; its log says how")
@@ -83,5 +90,7 @@ HANDLERS = {
     BusError: on_bus_error,
     HTTPException: on_http_error,
     ActorError: on_actor_error,
+    StoreUnavailable: on_store_error,
+    StoreCorrupt: on_store_error,
     Exception: on_crash,
 }

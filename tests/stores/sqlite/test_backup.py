@@ -105,8 +105,9 @@ def test_the_log_itself_is_never_replaced(path: Path, name: str) -> None:
 def test_a_damaged_log_gives_no_backup(path: Path, target: Path) -> None:
     make(path, content(300))
     overwrite(path, 0.4, 0.5)
-    with pytest.raises(StoreCorrupt, match="damaged as the log is"):
+    with pytest.raises(StoreCorrupt, match="damaged as the log is") as caught:
         back_up(path, target)
+    assert "\n" not in str(caught.value)
     assert not [p for p in target.parent.iterdir() if p.is_file()]
 
 

@@ -239,6 +239,17 @@ async def test_damage_met_by_a_reader_refuses_writes_and_reading_goes_on(path: P
         await running.bus.publish_event("load.t1", 1)
 
 
+async def test_damage_met_by_a_query_refuses_writes_too(path: Path) -> None:
+    make(path, content(300))
+    overwrite(path, 0.4, 0.5)
+    async with core(SqliteEventStore(path)) as running:
+        with pytest.raises(StoreCorrupt):
+            await running.bus.query(limit=300)
+        assert running.bus.status.state == "corrupt"
+        with pytest.raises(StorageUnavailable, match="malformed"):
+            await running.bus.publish_event("load.t1", 1)
+
+
 async def test_a_log_that_cannot_be_opened_says_what_to_do(path: Path) -> None:
     make(path, content(300))
     DAMAGES["end"](path)

@@ -113,7 +113,8 @@ def _check(part: Path) -> None:
     with opened_still(part) as copy:
         found = _one(copy, "PRAGMA quick_check(1)")
     if found != "ok":
-        raise StoreCorrupt(f"the copy is damaged as the log is: {found}; run antiphon doctor")
+        *_, why = found.splitlines()
+        raise StoreCorrupt(f"the copy is damaged as the log is: {why}; run antiphon doctor")
 
 
 def _one(db: apsw.Connection, sql: str) -> Any:
