@@ -140,10 +140,12 @@ async def test_an_event_that_comes_while_an_ephemeral_one_is_in_hand_is_not_lost
     subscription = await _live(running, "*")
     await _publish(running, ("a.typing", 1))
     handed = subscription.peek()
-    assert isinstance(handed, Slice) and handed.ephemeral
+    assert isinstance(handed, Slice)
+    assert handed.ephemeral
     await _publish(running, ("a.b", 2))
     again = subscription.peek()
-    assert isinstance(again, Slice) and again.ephemeral  # still the one in hand
+    assert isinstance(again, Slice)
+    assert again.ephemeral  # still the one in hand
     subscription.advance(1)
     assert [event.payload for one in await _read(subscription, 1) for event in one.events] == [2]
     assert subscription.take() is None
