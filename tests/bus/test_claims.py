@@ -547,7 +547,7 @@ def play(seed: int, steps: int) -> None:
                 life.pass_time(dice.choice([1.0, 4.0, 16.0]))
             case 12:
                 life.settle_exhausted()
-                life.forget([dice.randint(1, life.seq)])
+                life.forget(dice.choices(range(1, life.seq + 1), k=3))
             case 13 if life.hands and dice.random() < 0.2:
                 life.give_back(who)
         life.nothing_is_settled_but_by_ack_or_after_the_last_try()
