@@ -7,6 +7,7 @@ each member has in hand, what is settled.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from random import Random
 from typing import ClassVar
@@ -256,6 +257,7 @@ class Lives(RuleBasedStateMachine):
         self.heard: dict[int, float] = {}
         self.last: dict[int, int] = {}
         self.settled: set[int] = set()
+        self.doomed: set[int] = set()  # forgotten, and still in a hand
         self.failures: dict[int, int] = defaultdict(int)
         self.token = 0
 
@@ -335,9 +337,10 @@ class Lives(RuleBasedStateMachine):
         seq = self.hands[token][which % len(self.hands[token])]
         assert self.claims.nack(token, seq, self.now, reason="no", delay=delay)
         self.heard[token] = self.now
-        self.failures[seq] += 1
+        self._failed(seq)
         kept = [s for s in self.hands[token] if s < seq or self.lane[s] != self.lane[seq]]
         self.met["failure with later ones in hand"] += len(kept) < len(self.hands[token]) - 1
+        self._came_back(set(self.hands[token]) - set(kept))
         self.hands[token] = kept
         if delay == 0.0:
             self.claims.tick(self.now)
@@ -348,6 +351,7 @@ class Lives(RuleBasedStateMachine):
     def give_back(self, who: int) -> None:
         token = self._somebody(who)
         self.claims.give_back(token)
+        self._came_back(self.hands[token])
         self.hands[token] = []
 
     @precondition(lambda self: self.hands)
@@ -398,6 +402,7 @@ class Lives(RuleBasedStateMachine):
         }
         assert self.claims.forget(chosen) == len(gone)
         self.settled |= gone
+        self.doomed |= set(chosen) & {seq for hand in self.hands.values() for seq in hand}
 
     @rule()
     def settle_exhausted(self) -> None:
@@ -416,6 +421,7 @@ class Lives(RuleBasedStateMachine):
         again = [claim(s, self.lane[s], _size(s), tries=n) for s, n in sorted(kept.items())]
         self.claims.offer(again, 0)
         self.hands.clear()
+        self.doomed.clear()  # what was forgotten is not there to be read
 
     # --- what holds at all times ---
 
@@ -471,7 +477,16 @@ class Lives(RuleBasedStateMachine):
         self.met["death with several in hand"] += failed and len(hand) > 1
         self.met["death beside others"] += any(self.hands.values()) and bool(hand)
         if failed and hand:
-            self.failures[hand[0]] += 1
+            self._failed(hand[0])
+        self._came_back(hand)
+
+    def _failed(self, seq: int) -> None:
+        self.failures[seq] += seq not in self.doomed
+
+    def _came_back(self, seqs: Iterable[int]) -> None:
+        self.met["forgotten in hand"] += not self.doomed.isdisjoint(seqs)
+        self.settled |= self.doomed.intersection(seqs)
+        self.doomed -= self.settled
 
     def _check_handed_out(self, token: int, seq: int) -> None:
         """It is unsettled, in nobody else's hand, and the next of its lane."""
@@ -532,7 +547,7 @@ def play(seed: int, steps: int) -> None:
                 life.pass_time(dice.choice([1.0, 4.0, 16.0]))
             case 12:
                 life.settle_exhausted()
-                life.forget([dice.randint(1, life.seq)])
+                life.forget(dice.choices(range(1, life.seq + 1), k=3))
             case 13 if life.hands and dice.random() < 0.2:
                 life.give_back(who)
         life.nothing_is_settled_but_by_ack_or_after_the_last_try()
@@ -550,7 +565,7 @@ def test_lives_by_dice_agree_with_lists_and_meet_everything() -> None:
     for seed in range(80):
         play(seed, 250)
     print(Lives.met)
-    assert len(Lives.met) == 8
+    assert len(Lives.met) == 9
     assert min(Lives.met.values()) >= 20, Lives.met
 
 

@@ -13,7 +13,7 @@ from tests.bus.conftest import until
 from tests.bus.durable_kit import advance, by_hand, letters, payloads, publish, take
 
 from antiphon.app import Core, core
-from antiphon.bus import BUS, STORE, Access, EventStore, Gap, Holder, Principal
+from antiphon.bus import BUS, STORE, Access, EventStore, Gap, Holder, Principal, forget
 from antiphon.bus.store import Row, StoreUnavailable
 from antiphon.errors import (
     BadRequest,
@@ -462,6 +462,86 @@ async def test_what_is_forgotten_is_not_handed_out_any_more(running: Core) -> No
     [info] = running.bus.durables()
     assert (info.position, info.lost) == (3, 1)
     await holder.release()
+
+
+async def test_what_is_forgotten_while_nobody_holds_it_is_no_gap(running: Core) -> None:
+    holder = await running.bus.durable("work", "a", "b")
+    await publish(running, "a", "secret")
+    await publish(running, "b", 2)
+    await take(holder, 1)
+    await holder.release()
+    await running.log.trim("b", 2)
+    await forget(running.bus, pattern="a")
+    [info] = running.bus.durables()
+    assert (info.waiting, info.lost) == (0, 1)
+    holder = await running.bus.durable("work")
+    await publish(running, "a", "next")
+    assert (await payloads(holder, 2)) == [2, "next"]
+    await holder.release()
+
+
+async def test_what_is_forgotten_while_it_is_read_again_is_not_handed_out(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = await running.bus.durable("work", "a")
+    await publish(running, "a", "secret", "secret")
+    await take(holder, 2)
+    await holder.release()
+    run, read, go_on = running.log.pages.run, asyncio.Event(), asyncio.Event()
+
+    async def slow(ask: Any) -> Any:
+        rows = await run(ask)
+        read.set()
+        await go_on.wait()
+        return rows
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.log.pages, "run", slow)
+        holder = await running.bus.durable("work")
+        await read.wait()
+    await forget(running.bus, pattern="a")
+    go_on.set()
+    await publish(running, "a", "next")
+    assert await payloads(holder, 1) == ["next"]
+    await holder.release()
+
+
+async def test_what_is_forgotten_in_hand_comes_no_more_when_it_is_given_back_or_fails(
+    running: Core,
+) -> None:
+    holder = await running.bus.durable("work", "a", tries=1)
+    await publish(running, "a", "secret", "secret too", "next")
+    await take(holder, 2)
+    await forget(running.bus, pattern="a")
+    await publish(running, "a", "later")
+    assert holder.nack(1)
+    assert await payloads(holder, 1) == ["later"]
+    assert await letters(running, "work") == []
+    await holder.release()
+
+
+async def test_dead_letters_of_what_is_forgotten_go_too(running: Core) -> None:
+    holder = await running.bus.durable("work", "a", "b", tries=1)
+    await publish(running, "a", "secret")
+    await publish(running, "b", "kept")
+    await take(holder, 2)
+    assert holder.nack(1)
+    assert holder.nack(2)
+    await until(lambda: running.bus.durables()[0].parked == 2)
+    assert (await forget(running.bus, pattern="a", dry_run=True)).events == 2
+    assert (await forget(running.bus, pattern="a")).events == 2
+    assert [letter["event"]["payload"] for letter in await letters(running, "work")] == ["kept"]
+    await holder.release()
+
+
+async def test_a_lease_that_ran_out_stops_it_before_another_gets_one(running: Core) -> None:
+    clock = by_hand(running)
+    holder = await running.bus.durable("work", "a", tries=1, on_exhausted="stop")
+    await publish(running, "a", 1, 2)
+    await take(holder, 1)
+    clock.set(clock.now() + 100)  # no timer has fired yet
+    with pytest.raises(DurableStopped):
+        await running.bus.durable("work")
 
 
 # --- groups ---------------------------------------------------------------------------------

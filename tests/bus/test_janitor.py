@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -461,3 +462,49 @@ def test_what_stays_on_disk_is_what_a_plain_list_says(
 def test_many_lives_in_memory(policies: list[Policy], steps: list[Any]) -> None:
     store = MemoryEventStore()
     _live(lambda: store, policies, steps)
+
+
+async def test_a_page_read_while_a_trim_is_not_yet_written_down_hides_no_gap(
+    new_store: Callable[[], EventStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the trim's COMMIT and its note in the loop, the log is read without its events."""
+    async with core(new_store()) as running:
+        log = running.log
+        await publish(running, "a", 20)
+        log.ring.restart(log.head)  # as if all had fallen out of it
+        trimmed, go_on = threading.Event(), threading.Event()
+        sweep = log.store.sweep
+
+        def slow(*args: Any) -> Any:
+            removed = sweep(*args)
+            trimmed.set()
+            go_on.wait(10)
+            return removed
+
+        monkeypatch.setattr(log.store, "sweep", slow)
+        trim = asyncio.create_task(log.trim("a", 10))
+        await until(trimmed.is_set)
+        reader = running.bus.open_subscription(["a"], start=1, on_ready=lambda: None)
+        seen: list[Any] = []
+
+        def read() -> bool:
+            taken = reader.take()
+            if isinstance(taken, Slice):
+                seen.extend(taken.seqs)
+            elif isinstance(taken, Gap):
+                seen.append((taken.first, taken.last))
+            return len(seen) >= 11
+
+        read()  # asks for the page
+        for _ in range(50):  # time enough for it to come, were it not held back
+            await asyncio.wrap_future(log.pages._pool.submit(read_nothing))
+            read()
+        go_on.set()
+        await until(read)
+        assert seen == [(2, 10), *range(11, 21)]
+        await trim
+        reader.close()
+
+
+def read_nothing() -> None:
+    """Passes through the readers' queue."""

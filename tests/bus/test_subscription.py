@@ -126,3 +126,39 @@ async def test_a_page_of_the_log_is_read_once_for_all_who_wait_for_it(
     await until(all_read)
     assert running.log.pages.reads == 10
     assert len(running.log.pages._kept) == 4
+
+
+async def _live(running: Core, *patterns: str) -> Subscription:
+    subscription = running.bus.open_subscription(patterns, on_ready=lambda: None)
+    await until(lambda: subscription.take() is None and subscription.live)
+    return subscription
+
+
+async def test_an_event_that_comes_while_an_ephemeral_one_is_in_hand_is_not_lost(
+    running: Core,
+) -> None:
+    subscription = await _live(running, "*")
+    await _publish(running, ("a.typing", 1))
+    handed = subscription.peek()
+    assert isinstance(handed, Slice)
+    assert handed.ephemeral
+    await _publish(running, ("a.b", 2))
+    again = subscription.peek()
+    assert isinstance(again, Slice)
+    assert again.ephemeral  # still the one in hand
+    subscription.advance(1)
+    assert [event.payload for one in await _read(subscription, 1) for event in one.events] == [2]
+    assert subscription.take() is None
+    subscription.close()
+
+
+async def test_a_reader_is_not_told_that_nothing_is_left_while_an_ephemeral_event_waits(
+    running: Core,
+) -> None:
+    subscription = await _live(running, "*")
+    await _publish(running, ("a.typing", 1), ("a.b", 2))
+    assert isinstance(subscription.peek(), Slice)
+    assert subscription.advance(1)
+    assert [event.payload for one in await _read(subscription, 1) for event in one.events] == [1]
+    assert subscription.take() is None
+    subscription.close()

@@ -38,6 +38,7 @@ class Claim:
         data: The event as wire JSON.
         tries: How often it has failed.
         reason: Why it failed last.
+        is_gone: It was forgotten while somebody had it in hand, and comes no more.
     """
 
     seq: int
@@ -46,6 +47,7 @@ class Claim:
     data: bytes
     tries: int = 0
     reason: str = ""
+    is_gone: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -313,11 +315,17 @@ class Claims:
             self._forget(claim)
 
     def forget(self, seqs: Iterable[int]) -> int:
-        """Let go of those of *seqs* that are in nobody's hand, unhandled; how many those were."""
+        """Let go of those of *seqs* that are in nobody's hand, unhandled; how many those were.
+
+        The others are let go of when they come back.
+        """
         gone = 0
         for seq in seqs:
             claim = self._open.get(seq)
-            if claim is None or any(seq in member.hand for member in self._members.values()):
+            if claim is None:
+                continue
+            if any(seq in member.hand for member in self._members.values()):
+                claim.is_gone = True
                 continue
             if self.exhausted.pop(seq, None) is None:
                 lane = self._lanes[claim.lane]
@@ -413,17 +421,26 @@ class Claims:
         """Let *claims* wait again, before all others of their lanes; the newest first."""
         lanes: dict[str, _Lane] = {}
         for claim in reversed(list(claims)):
-            lane = self._let_go(member, claim)
-            lane.waiting.appendleft(claim)
-            lanes[claim.lane] = lane
+            lane = lanes[claim.lane] = self._let_go(member, claim)
+            if claim.is_gone:
+                self._forget(claim)
+            else:
+                lane.waiting.appendleft(claim)
         for key, lane in lanes.items():
-            self._make_ready(key, lane)
+            if lane.waiting or lane.out:
+                self._make_ready(key, lane)
+            else:
+                del self._lanes[key]
 
     def _fail(
         self, member: _Member, claim: Claim, now: float, reason: str, delay: float | None
     ) -> None:
         """Let *claim* wait for its retry, and its lane with it; or it is exhausted."""
         lane = self._let_go(member, claim)
+        if claim.is_gone:
+            self._forget(claim)
+            self._tidy(claim.lane, member)
+            return
         claim.tries += 1
         claim.reason = reason
         if claim.tries >= self.most_tries:

@@ -215,9 +215,9 @@ class Durable:
             LeaseHeld: There is no room for another holder, or one has this name.
             DurableStopped: It stands still.
         """
+        self._tick()  # which may stop it
         if self.kept.stop is not None:
             raise self._stopped(self.kept.stop)
-        self._tick()
         self._check_room(member, terms.members)
         self.kept.terms = terms
         self.kept.token += 1
@@ -285,8 +285,14 @@ class Durable:
 
     def forget(self, seqs: Iterable[int]) -> None:
         """See ``Durables.forget``."""
-        if self._claims is not None:
-            self.kept.lost += self._claims.forget(seqs)
+        if self._claims is not None and self._loading is None:
+            gone = self._claims.forget(seqs)
+            self._park_no_more()
+        else:
+            unsettled = self.kept.unsettled
+            gone = sum(unsettled.pop(seq, None) is not None for seq in seqs)
+        if gone:
+            self.kept.lost += gone
             self._changed()
 
     # --- what leases ask ----------------------------------------------------------------
@@ -582,6 +588,13 @@ class Durable:
             self._parked(claim, error)
             return
         future.add_done_callback(lambda done: self._parked(claim, done.exception()))
+
+    def _park_no_more(self) -> None:
+        """Call off what waits to be parked anew and was forgotten meanwhile."""
+        exhausted = {} if self._claims is None else self._claims.exhausted
+        for seq in self._park_timers.keys() - exhausted.keys():
+            self._park_timers.pop(seq).cancel()
+            self._parking.discard(seq)
 
     def _parked(self, claim: Claim, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, IdConflict):  # that is: parked before

@@ -19,6 +19,7 @@ import msgspec
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.bus import Bus
 from antiphon.bus.event_rules import check_id
+from antiphon.bus.own_events import DLQ
 from antiphon.bus.store import Query, Stored, StoreReader
 from antiphon.bus.topics import check_pattern, matches
 from antiphon.errors import BadRequest, Forbidden
@@ -28,10 +29,27 @@ logger = logging.getLogger(__name__)
 
 FORGOTTEN = "_sys.audit.forgotten"
 AUDIT = "_sys.audit.*"
+LETTERS = f"{DLQ}.*"
 STEP = 500
 SCRUB_S = 60.0
 SCRUB_PAUSE_S = 0.05
 """Between tries, since a reader may be in the way."""
+
+
+class _Parked(msgspec.Struct):
+    id: str
+    topic: str
+
+
+class _Letter(msgspec.Struct):
+    event: _Parked
+
+
+class _LetterEvent(msgspec.Struct):
+    payload: _Letter
+
+
+_decode = msgspec.json.Decoder(_LetterEvent).decode
 
 
 async def forget(
@@ -44,7 +62,8 @@ async def forget(
 ) -> Forgotten:
     """Remove the events that *pattern* matches, or all that have the id *id*, for good.
 
-    Events published after this was called stay. Audit records stay whatever the pattern.
+    The dead letters that hold one of them go too. Events published after this was called
+    stay. Audit records stay whatever the pattern.
 
     Args:
         dry_run: Only count them.
@@ -57,6 +76,13 @@ async def forget(
     _check(pattern, id, principal)
     wanted = _wanted(bus, pattern, id)
     found = await _count(bus, wanted)
+    letters = [row async for rows in _letters(bus, wanted, pattern, id) for row in rows]
+    found = msgspec.structs.replace(
+        found,
+        events=found.events + len(letters),
+        size_bytes=found.size_bytes + sum(size for _, _, size in letters),
+        topics=found.topics + len({topic for _, topic, _ in letters}),
+    )
     if dry_run or not found.events:
         return found
     # First the record: if the power fails now, it tells of too much, never of too little.
@@ -65,6 +91,8 @@ async def forget(
     events = 0
     async for rows in _steps(bus, wanted):
         events += await bus.log.removals.drop([row.seq for row in rows])
+    async for copies in _letters(bus, wanted, pattern, id):  # anew: some may have come since
+        events += await bus.log.removals.drop([seq for seq, _, _ in copies])
     return msgspec.structs.replace(found, events=events, scrubbed=await _scrub(bus), dry_run=False)
 
 
@@ -107,6 +135,24 @@ async def _count(bus: Bus, wanted: Query) -> Forgotten:
         topics=len({topic for topic, _ in found}),
         dry_run=True,
     )
+
+
+async def _letters(
+    bus: Bus, wanted: Query, pattern: str | None, id: str | None
+) -> AsyncIterator[list[tuple[int, str, int]]]:
+    """The dead letters that hold such an event, some at a time: seq, topic, bytes."""
+    own = wanted.topics if wanted.id is None and wanted.topics is not None else frozenset()
+    names = frozenset(name for name in bus.log.topics if matches(LETTERS, name)) - own
+    async for rows in _steps(bus, Query(topics=names, before=bus.head + 1, limit=STEP)):
+        found = [(r.seq, r.topic, len(r.data)) for r in rows if _holds(r, pattern, id)]
+        if found:
+            yield found
+
+
+def _holds(letter: Stored, pattern: str | None, id: str | None) -> bool:
+    """Whether *letter* holds an event of that pattern or id."""
+    event = _decode(letter.data).payload.event
+    return event.id == id if pattern is None else matches(pattern, event.topic)
 
 
 async def _steps(bus: Bus, wanted: Query) -> AsyncIterator[list[Stored]]:

@@ -62,7 +62,8 @@ class Pages:
         page = self._kept.get(first)
         if page is not None and page.upto > position:
             self._kept.move_to_end(first)
-            self._log.call_soon(lambda: deliver(page))
+            era = self._era
+            self._log.call_soon(lambda: deliver(page if era == self._era else None))
             return
         waiting = self._waiting.setdefault(first, [])
         waiting.append(deliver)
@@ -71,6 +72,7 @@ class Pages:
             self._submit(
                 lambda reader: reader.page(first, PAGE_EVENTS),
                 lambda rows: self._page_came(first, head, rows),
+                after=first,
             )
 
     def newest_of(self, audience: Audience, upto: int, deliver: Deliver) -> None:
@@ -88,16 +90,20 @@ class Pages:
         self._submit(lambda reader: reader.get(wanted), came)
 
     async def run(self, read: Callable[[StoreReader], T]) -> T:
-        """Run *read* on one of the readers.
+        """Run *read* on one of the readers; what it didn't find any more is written down then.
 
         Raises:
             StoreUnavailable, StoreCorrupt: The log can't be read; damage ends the writing.
         """
         try:
-            return await asyncio.wrap_future(self._pool.submit(self._with_reader, read))
+            result = await asyncio.wrap_future(self._pool.submit(self._with_reader, read))
         except StoreCorrupt as error:
             self._log.writer.damaged(str(error))
             raise
+        unnoted = self._log.removals.unnoted(0)
+        if unnoted is not None:
+            await asyncio.wait((unnoted,))
+        return result
 
     def clear(self, *, upto: int | None = None) -> None:
         """Drop every page, and those that are being read: events were forgotten.
@@ -146,7 +152,7 @@ class Pages:
             upto = rows[-1].seq if len(rows) == PAGE_EVENTS else head
             deliver(self._batch(rows, after=position, upto=upto))
 
-        self._submit(lambda reader: reader.select(query), came)
+        self._submit(lambda reader: reader.select(query), came, after=position)
 
     def _page_came(self, first: int, head: int, rows: Sequence[Stored] | None) -> None:
         page = None
@@ -165,14 +171,24 @@ class Pages:
         self,
         read: Callable[[StoreReader], Sequence[Stored]],
         came: Callable[[Sequence[Stored] | None], None],
+        *,
+        after: int = 0,
     ) -> None:
+        """Read, and hand on what *came*, all of it after seq *after*."""
         self.reads += 1
         loop = self._log.loop
         era = self._era
 
         def done(future: Future[Sequence[Stored]]) -> None:
             if not future.cancelled():
-                self._log.call_threadsafe(answer, future)
+                self._log.call_threadsafe(wait, future)
+
+        def wait(future: Future[Sequence[Stored]]) -> None:
+            unnoted = self._log.removals.unnoted(after)
+            if unnoted is None:
+                answer(future)
+            else:
+                unnoted.add_done_callback(lambda _: answer(future))
 
         def answer(future: Future[Sequence[Stored]]) -> None:
             error = future.exception()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Why: TypeAlias = Literal["age", "count", "bytes", "compacted", "forgotten", "trimmed"]
 
+MAX_SEQ = 2**63 - 1
 STEP_EVENTS = 1000
 """Most events that one step removes, so that publishing is never held up."""
 
@@ -65,6 +66,8 @@ class Removals:
         self.edits = 0
         self._trims: dict[str, tuple[int, int]] = {}  # the latest last
         self._under_way: asyncio.Future[None] | None = None
+        self._begun = False
+        self._reach = MAX_SEQ
 
     def restore(self, topics: Mapping[str, TopicState]) -> None:
         """Take over the marks of earlier trims."""
@@ -88,6 +91,7 @@ class Removals:
             if sweep is None:
                 return None
             chosen.append(sweep)
+            self._reach = max(sweep.uptos.values(), default=0)
             return lambda: _sweep(self._log.store, sweep)
 
         def done(removed: dict[str, Removed]) -> None:
@@ -138,10 +142,17 @@ class Removals:
     ) -> T | None:
         while self._under_way is not None:
             await asyncio.wait((self._under_way,))
+        self._reach = MAX_SEQ
         work = begin()
         if work is None:
             return None
-        step, ended = self._log.step(work, done)
+
+        def run() -> T:
+            self._begun = True
+            return work()
+
+        self._begun = False
+        step, ended = self._log.step(run, done)
         self._under_way = ended
         ended.add_done_callback(lambda _: setattr(self, "_under_way", None))
         return await step
@@ -183,6 +194,14 @@ class Removals:
         self.size_bytes += removed.size_bytes
 
     # --- gaps ---------------------------------------------------------------------------
+
+    def unnoted(self, after: int) -> asyncio.Future[None] | None:
+        """What resolves when a step is written down that may have removed events after *after*.
+
+        A read that came back before that may lack events of which nobody knows yet that
+        they are gone. None if there is no such step; one that waits for the disk is none.
+        """
+        return self._under_way if self._begun and after < self._reach else None
 
     def trimmed_since(self, audience: Audience, clock: int) -> int:
         """Highest seq trimmed of *audience*'s topics after that time of ``clock``; 0 if none."""

@@ -120,6 +120,8 @@ class Subscription:
             return self._notices.popleft()
         if self.closed:
             return None
+        if self._handing is not None:
+            return self._passing(self._handing)
         if self._stale:
             self._renew()
         if self._view is None and not self._parked:
@@ -130,11 +132,9 @@ class Subscription:
             return self._slice(self._view, limit, max_bytes)
         if lag := self._ephemeral.take_lag():
             return Lag(self.sid, lag)
-        if self._handing is None and self._ephemeral:
+        if self._ephemeral:
             self._handing = self._ephemeral.take()
-        if self._handing is not None:
-            view = self._handing
-            return Slice(view, 0, len(view), self.position, ephemeral=True)
+            return self._passing(self._handing)
         self._idle = True
         return None
 
@@ -145,8 +145,8 @@ class Subscription:
         here, so that a batch costs it one look and not two.
         """
         view = self._view
-        if view is None:
-            self._handing = None
+        if self._handing is not None or view is None:
+            self._handing = None  # and a view that came since was not peeked yet
             return True
         self._offset += count
         if self._offset < len(view.data):
@@ -159,12 +159,16 @@ class Subscription:
         else:
             self._position = view.batch.upto
         self._leave_view()
-        if self._index != self._log.ring.end or not self.live or self._notices or self.closed:
+        owed = self._notices or self._ephemeral or not self.live
+        if self._index != self._log.ring.end or owed or self.closed:
             return True
         self._parked = True
         self.audience.parked[self] = None
         self._idle = True
         return False
+
+    def _passing(self, view: View) -> Slice:
+        return Slice(view, 0, len(view), self.position, ephemeral=True)
 
     def _leave_view(self) -> None:
         self._view = None
