@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from tests.cli.conftest import Shell, wait_for
 
 from antiphon.cli.actors import as_tree
@@ -45,6 +46,7 @@ def test_every_actor_follows_its_parent_and_none_is_left_out() -> None:
     ]
 
 
+@pytest.mark.long
 def test_watching_shows_them_again_and_again_until_ctrl_c(shell: Shell) -> None:
     shell.serve()
     watching = shell.begin("actors", "--watch")

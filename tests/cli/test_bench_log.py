@@ -13,6 +13,7 @@ from antiphon.cli.benching import _show_lines
 TINY = bench_bus.Plan(0.05, 0.2, 300)
 
 
+@pytest.mark.long
 def test_bench_bus_loses_nothing_and_prints_one_object(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

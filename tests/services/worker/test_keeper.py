@@ -134,6 +134,7 @@ async def test_what_ignores_hangup_gets_term(keeper: Keeper) -> None:
     assert await over(session, 4.0) == Exited(signal=signal.SIGTERM)
 
 
+@pytest.mark.long
 async def test_what_ignores_everything_is_killed_with_all_its_kin(keeper: Keeper) -> None:
     """A background child, a session of its own, a double fork: all are found and killed."""
     deaf = "trap '' HUP TERM; while :; do sleep 0.1; done"
