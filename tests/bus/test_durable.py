@@ -384,7 +384,7 @@ async def test_a_gap_that_was_told_is_not_told_again_though_nothing_was_read_sin
             await holder.release()
             assert told == gaps
             if told:
-                assert running.bus.durables()[0].position == 0  # nothing was read
+                assert running.bus.durables()[0].lag == 3  # nothing was settled
 
 
 async def test_a_later_trim_of_another_topic_is_a_gap_of_its_own(running: Core) -> None:
@@ -400,7 +400,6 @@ async def test_a_later_trim_of_another_topic_is_a_gap_of_its_own(running: Core) 
         with pytest.raises(SubscriptionGap) as gap:
             await take(holder, 1)
         told.append((gap.value.first, gap.value.last))
-        assert holder.lease._durable.kept.cursor == running.bus.cursor(0)
         await holder.release()
     assert told == [(1, 9), (1, 3)]
 

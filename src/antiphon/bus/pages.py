@@ -31,7 +31,8 @@ NARROW_DISTANCE = 10_000
 RETRY_S = 1.0
 
 T = TypeVar("T")
-Deliver = Callable[[Batch | None], None]
+Deliver = Callable[[Batch | None, int], None]
+"""Takes a page, or None: ask again; and the trim clock of the moment when it was asked for."""
 
 
 class Pages:
@@ -62,16 +63,16 @@ class Pages:
         page = self._kept.get(first)
         if page is not None and page.upto > position:
             self._kept.move_to_end(first)
-            era = self._era
-            self._log.call_soon(lambda: deliver(page if era == self._era else None))
+            era, now = self._era, self._log.removals.clock
+            self._log.call_soon(lambda: deliver(page if era == self._era else None, now))
             return
         waiting = self._waiting.setdefault(first, [])
         waiting.append(deliver)
         if len(waiting) == 1:
-            head = self._log.head
+            head, clock = self._log.head, self._log.removals.clock
             self._submit(
                 lambda reader: reader.page(first, PAGE_EVENTS),
-                lambda rows: self._page_came(first, head, rows),
+                lambda rows: self._page_came(first, head, clock, rows),
                 after=first,
             )
 
@@ -83,8 +84,10 @@ class Pages:
             if audience.sees(name) and state.count
         )
 
+        clock = self._log.removals.clock
+
         def came(rows: Sequence[Stored] | None) -> None:
-            deliver(None if rows is None else self._batch(rows, after=0, upto=upto))
+            deliver(None if rows is None else self._batch(rows, after=0, upto=upto), clock)
 
         wanted = [seq for seq in seqs if seq <= upto]
         self._submit(lambda reader: reader.get(wanted), came)
@@ -142,30 +145,31 @@ class Pages:
         return frozenset(topics)
 
     def _read_narrow(self, topics: frozenset[str], position: int, deliver: Deliver) -> None:
-        head = self._log.head
+        head, clock = self._log.head, self._log.removals.clock
         query = Query(topics=topics, after=position, before=head + 1, limit=PAGE_EVENTS)
 
         def came(rows: Sequence[Stored] | None) -> None:
             if rows is None:
-                deliver(None)
+                deliver(None, clock)
                 return
             upto = rows[-1].seq if len(rows) == PAGE_EVENTS else head
-            deliver(self._batch(rows, after=position, upto=upto))
+            deliver(self._batch(rows, after=position, upto=upto), clock)
 
         self._submit(lambda reader: reader.select(query), came, after=position)
 
-    def _page_came(self, first: int, head: int, rows: Sequence[Stored] | None) -> None:
+    def _page_came(self, first: int, head: int, clock: int, rows: Sequence[Stored] | None) -> None:
         page = None
         if rows is not None:
             rows = [row for row in rows if row.seq <= head]
             upto = rows[-1].seq if len(rows) == PAGE_EVENTS else head
             page = self._batch(rows, after=first, upto=upto)
-            self._kept[first] = page
-            self._kept.move_to_end(first)
+            if clock == self._log.removals.clock:  # else it may hold what is gone
+                self._kept[first] = page
+                self._kept.move_to_end(first)
             while len(self._kept) > PAGES:
                 self._kept.popitem(last=False)
         for deliver in self._waiting.pop(first, ()):
-            deliver(page)
+            deliver(page, clock)
 
     def _submit(
         self,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SLICE_EVENTS = 256
 SLICE_BYTES = 1024 * 1024
+READ_AGAIN = 3
+"""How often a page is read anew since more was trimmed meanwhile, before it is taken as it is."""
 SCAN_BATCHES = 1024
 """Most batches looked through in one ``peek``, so that no peek holds up the loop."""
 
@@ -64,6 +66,8 @@ class Subscription:
         self._trim_clock = trim_clock
         self._parked = False
         self._waiting = False  # for a page that is being read
+        self._read_again = 0  # how often, as trimming went on meanwhile
+        self._page: Batch | None = None  # to be entered once the gap before it was told
         self._idle = False  # peek answered None; on_ready is owed
         self._index: int | None = None  # of the next batch in the ring
         self._view: View | None = None
@@ -211,11 +215,14 @@ class Subscription:
         """Find the next batch with something to read, park, or wait for a page."""
         if self._waiting:
             return
+        page, self._page = self._page, None
+        if page is not None and self._enter(page):
+            return
         if self._snapshot:
             self._waiting = True
             asked = self.audience
             self._log.pages.newest_of(
-                asked, self._position, lambda page: self._snapshot_came(page, asked)
+                asked, self._position, lambda *came: self._snapshot_came(asked, *came)
             )
             return
         ring = self._log.ring
@@ -282,6 +289,7 @@ class Subscription:
 
     def forget(self, seqs: frozenset[int]) -> None:
         """These events were forgotten: they are handed out no more."""
+        self._page = None
         if self._view is not None and not seqs.isdisjoint(self._view.seqs):
             self._stale = True
             self._forgotten |= seqs
@@ -296,6 +304,7 @@ class Subscription:
         if before.parked.pop(self, self) is None:
             self.audience.parked[self] = None
         self._log.leave(before)
+        self._page = None
         self._stale = self._view is not None
         self._ephemeral.look_again(lambda view: view.batch.view(self.audience))
 
@@ -309,7 +318,7 @@ class Subscription:
         """Let go of the place; nothing is handed out after it."""
         if not self.closed:
             self.closed = True
-            self._view = self._handing = None
+            self._view = self._handing = self._page = None
             self._notices.clear()
             self._ephemeral.clear()
             self._log.drop(self)
@@ -317,29 +326,35 @@ class Subscription:
     # --- pages --------------------------------------------------------------------------
 
     def _want_page(self) -> None:
-        gap = self._find_gap()
-        if gap is not None:
-            self._notices.append(gap)
-            return
         self.live = False
         self._waiting = True
-        asked = self.audience
-        self._log.pages.after(asked, self._position, lambda page: self._page_came(page, asked))
+        asked, pages = self.audience, self._log.pages
+        pages.after(asked, self._position, lambda *came: self._page_came(asked, *came))
 
-    def _page_came(self, page: Batch | None, asked: Audience) -> None:
-        """A page that reaches past the position; None, or for another audience: ask again."""
+    def _page_came(self, asked: Audience, page: Batch | None, clock: int) -> None:
+        """A page that reaches past the position; None, or for another audience: ask again.
+
+        If more was trimmed while it was read, it is read again, so that a gap ends where
+        the page begins; but not for ever, should the janitor be as fast as this reader.
+        """
         self._waiting = False
         if self.closed:
             return
         if page is not None and self._view is None and asked is self.audience:
-            gap = self._find_gap()
-            if gap is not None:
-                self._notices.append(gap)
+            trimmed = self._log.removals.trimmed_since(asked, clock) > self._position
+            if trimmed and self._read_again < READ_AGAIN:
+                self._read_again += 1
             else:
-                self._enter(page)
+                self._read_again = 0
+                gap = self._find_gap()
+                if gap is None:
+                    self._enter(page)
+                else:
+                    self._notices.append(gap)
+                    self._page = page
         self.wake()
 
-    def _snapshot_came(self, page: Batch | None, asked: Audience) -> None:
+    def _snapshot_came(self, asked: Audience, page: Batch | None, _: int) -> None:
         self._waiting = False
         if self.closed:
             return
