@@ -132,7 +132,7 @@ async def test_what_is_dropped_is_gone_after_a_restart_too(
         assert running.bus.durables() == []
 
 
-async def test_retention_is_told_the_lowest_seq_that_is_needed(running: Core) -> None:
+async def test_retention_is_told_up_to_where_nothing_is_needed(running: Core) -> None:
     durables = running.log.durables
     assert durables.settled("a.b") is None
     await publish(running, "a.b", 1, 2, 3)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import msgspec
 import pytest
 
 from antiphon.app import Core
-from antiphon.bus import batch, pages
+from antiphon.bus import Gap, batch, pages
 from antiphon.bus.batch import Slice
 from antiphon.bus.store import Row, TopicState
 from antiphon.bus.subscription import Subscription
@@ -161,4 +163,53 @@ async def test_a_reader_is_not_told_that_nothing_is_left_while_an_ephemeral_even
     assert subscription.advance(1)
     assert [event.payload for one in await _read(subscription, 1) for event in one.events] == [1]
     assert subscription.take() is None
+    subscription.close()
+
+
+async def test_a_gap_ends_where_the_events_begin_though_more_was_trimmed_while_they_were_read(
+    running: Core,
+) -> None:
+    """It is told once, with the page that follows it."""
+    log = running.log
+    await _publish(running, *[("a", n) for n in range(100)])
+    log.ring.restart(log.head)
+    await log.trim("a", 10)
+    busy = threading.Event()
+    try:
+        for _ in range(pages.READS):
+            log.pages._pool.submit(busy.wait, 20)
+        subscription = running.bus.open_subscription(
+            ["a"], start=running.bus.cursor(0), on_ready=lambda: None
+        )
+        assert subscription.take() is None  # its page is asked for, and waits
+        await log.trim("a", 50)
+    finally:
+        busy.set()
+    told: list[Any] = []
+
+    def caught_up() -> bool:
+        told.append(subscription.take())
+        return any(isinstance(one, Slice) for one in told)
+
+    await until(caught_up)
+    gap, first = (one for one in told if one is not None)
+    assert (gap.first, gap.last, first.seqs[0]) == (1, 50, 51)
+    subscription.close()
+
+
+async def test_a_position_passes_no_gap_that_was_not_told(running: Core) -> None:
+    """Else a cursor taken just then would skip it in silence."""
+    ready = asyncio.Event()
+    await _publish(running, *[("a", n) for n in range(5)], *[("b", n) for n in range(5)])
+    running.log.ring.restart(running.log.head)
+    await running.log.trim("a", 5)
+    subscription = running.bus.open_subscription(
+        ["a"], start=running.bus.cursor(0), on_ready=ready.set
+    )
+    assert subscription.take() is None
+    await asyncio.wait_for(ready.wait(), 10)
+    assert subscription.position == 0
+    gap = subscription.take()
+    assert isinstance(gap, Gap)
+    assert (gap.first, gap.last) == (1, 5)
     subscription.close()
