@@ -2,9 +2,10 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
-from benchmarks.prove import crashes, kills, losses, paused, seeds, workspace
+from benchmarks.prove import crashes, kills, losses, paused, seeds, soak, workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -49,3 +50,17 @@ def test_paused_subscribers_catch_up_while_more_comes() -> None:
 def test_a_log_survives_kills_at_any_point_and_power_cuts() -> None:
     for result in (losses.run_crashes(20), losses.run_power(10)):
         assert result["held"], result
+
+
+def test_a_bounded_log_under_load_loses_nothing_but_what_it_tells(tmp_path: Path) -> None:
+    """Twenty seconds are too short for a slope of memory; the full run judges that."""
+    mib = 1024**2
+    plan = soak.Plan(20.0, 6000, 10, 12 * mib, 6 * mib, 10.0)
+    result = soak.run(plan, tmp_path / "soak.svg")
+    assert (result["missing"], result["out_of_order"]) == (0, 0), result
+    [gap], [begins] = result["stalled_gaps"], result["stalled_events_begin"]
+    assert begins == gap[1] + 1
+    assert result["durable"]["missing"] == 0, result
+    assert len(result["durable"]["gaps"]) == 1
+    assert result["file_swing_percent"] < 10
+    assert (tmp_path / "soak.svg").read_text("utf-8").startswith("<svg")
