@@ -4,7 +4,7 @@ Promises: docs/semantics/gateway.md. The protocol for users: docs/gateway.md.
 """
 
 from antiphon.gateway.auth import Auth, load_token
-from antiphon.gateway.http import Workers
+from antiphon.gateway.routes.running import Workers
 from antiphon.gateway.server import Gateway, bind
 from antiphon.gateway.sessions import SESSIONS, SessionsActor
 

@@ -24,10 +24,11 @@ from antiphon.gateway import page
 from antiphon.gateway.audit import Audit
 from antiphon.gateway.auth import Auth
 from antiphon.gateway.guard import Guard, Rules
-from antiphon.gateway.http import Http, Workers
+from antiphon.gateway.http import Http
 from antiphon.gateway.limits import FRAME_BYTES, SOCKETS
 from antiphon.gateway.problems import reject_socket
 from antiphon.gateway.protocols import PatientHttp, ResoluteSocket
+from antiphon.gateway.routes.running import Workers
 from antiphon.gateway.sessions import SESSIONS, SessionsActor
 from antiphon.gateway.ws import SocketEndpoint
 

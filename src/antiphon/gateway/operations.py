@@ -1,0 +1,117 @@
+"""The HTTP side as a table: each operation with its path, its right, and what goes in and out.
+
+Routing, the check of rights and the OpenAPI document are all made from these, so they
+cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from antiphon.bus import Access, Principal
+from antiphon.errors import Forbidden
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+KnownHandler: TypeAlias = Callable[[Request, Principal], Awaitable[Response]]
+
+NOBODY = Principal("nobody", Access())
+"""Who asks where nobody is asked for a token."""
+
+
+class Right(Enum):
+    """What an operation asks of the asker."""
+
+    ANYBODY = auto()
+    """Nothing, not even a token."""
+    KNOWN = auto()
+    """A token; what it may see decides about the rest."""
+    ADMIN = auto()
+    """To be kept from nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a query.
+
+    Attributes:
+        kind: Its type: ``str``, ``int``, ``datetime`` or a Literal.
+    """
+
+    name: str
+    about: str
+    kind: Any = str
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path.
+
+    Attributes:
+        path: As Starlette writes it; a ``{name:path}`` takes slashes.
+        summary: One line for people.
+        body: The type of the JSON body; None if there is none.
+        optional_body: It may be absent.
+        answers: The type of the JSON answer; None if there is none.
+        status: Of the answer when all went well.
+        query: Its parameters; no others are known to it.
+        codes: Refusals of its own, beside those that every operation knows.
+    """
+
+    method: str
+    path: str
+    summary: str
+    handle: KnownHandler
+    right: Right = Right.KNOWN
+    body: Any = None
+    optional_body: bool = False
+    answers: Any = None
+    status: int = 200
+    query: tuple[Parameter, ...] = ()
+    codes: tuple[str, ...] = ()
+
+
+def check_right(operation: Operation, principal: Principal) -> None:
+    """Let *principal* pass, or not.
+
+    Raises:
+        Forbidden: The operation needs a right that it doesn't have.
+    """
+    if operation.right is Right.ADMIN and not principal.access.is_admin:
+        raise Forbidden(
+            f"{operation.method} {operation.path} needs an admin token, {principal.name} is none"
+        )
+
+
+def routes(
+    operations: Iterable[Operation], who: Callable[[Operation, Request], Principal]
+) -> list[Route]:
+    """A route for each path; a wrong method is answered 405 with all that are there.
+
+    Args:
+        who: Whose request it is.
+
+    Raises:
+        BusError: By *who*: the asker may not.
+    """
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [_route(path, methods, who) for path, methods in by_path.items()]
+
+
+def _route(
+    path: str, methods: dict[str, Operation], who: Callable[[Operation, Request], Principal]
+) -> Route:
+    async def answer(request: Request) -> Response:
+        operation = methods["GET" if request.method == "HEAD" else request.method]
+        return await operation.handle(request, who(operation, request))
+
+    return Route(path, answer, methods=list(methods))

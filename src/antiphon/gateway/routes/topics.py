@@ -1,0 +1,123 @@
+"""Topics, their schemas, and how long their events stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from antiphon.actors import ActorSystem
+from antiphon.bus import JANITOR, Bus, Principal, ReportRetention, forget
+from antiphon.bus.store import StoreCorrupt, StoreUnavailable
+from antiphon.errors import ActorDead, StorageUnavailable
+from antiphon.gateway.answers import json
+from antiphon.gateway.bodies import decode, read_json
+from antiphon.gateway.operations import Operation, Right
+from antiphon.gateway.queries import patterns_of
+from antiphon.gateway.routes.events import PATTERN
+from antiphon.messages import Forget, Forgotten, RetentionInfo, TopicInfo
+
+
+class TopicRoutes:
+    """``/v1/topics``, ``/v1/schemas``, ``/v1/retention`` and ``/v1/forget``."""
+
+    def __init__(self, bus: Bus, system: ActorSystem) -> None:
+        self._bus = bus
+        self._system = system
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                method="GET",
+                path="/v1/topics",
+                summary="The topics with their counts",
+                handle=self._topics,
+                answers=list[TopicInfo],
+                query=(PATTERN,),
+                codes=("invalid_pattern",),
+            ),
+            Operation(
+                method="GET",
+                path="/v1/schemas",
+                summary="The JSON schema of each pattern that has one",
+                handle=self._schemas,
+                answers=dict[str, dict[str, Any]],
+            ),
+            Operation(
+                method="PUT",
+                path="/v1/schemas/{pattern}",
+                summary="From now on payloads must fit this schema",
+                handle=self._set_schema,
+                right=Right.ADMIN,
+                body=dict[str, Any],
+                status=204,
+                codes=("invalid_pattern", "invalid_schema"),
+            ),
+            Operation(
+                method="DELETE",
+                path="/v1/schemas/{pattern}",
+                summary="Take a schema away",
+                handle=self._remove_schema,
+                right=Right.ADMIN,
+                status=204,
+                codes=("invalid_pattern", "not_found"),
+            ),
+            Operation(
+                method="GET",
+                path="/v1/retention",
+                summary="The policies of retention: what they hold, and what goes when",
+                handle=self._retention,
+                right=Right.ADMIN,
+                answers=RetentionInfo,
+                codes=("storage_unavailable",),
+            ),
+            Operation(
+                method="POST",
+                path="/v1/forget",
+                summary="Remove events for good, or count them",
+                handle=self._forget,
+                right=Right.ADMIN,
+                body=Forget,
+                answers=Forgotten,
+                codes=("invalid_pattern", "storage_unavailable"),
+            ),
+        ]
+
+    async def _topics(self, request: Request, principal: Principal) -> Response:
+        patterns = patterns_of(request.query_params.multi_items())
+        return json(self._bus.topics(patterns, principal=principal))
+
+    async def _schemas(self, request: Request, principal: Principal) -> Response:
+        found = self._bus.schemas()
+        may_see = principal.access.may_subscribe
+        return json({name: schema for name, schema in found.items() if may_see(name)})
+
+    async def _set_schema(self, request: Request, principal: Principal) -> Response:
+        return await self._change(
+            request, principal, decode(await read_json(request), dict[str, Any])
+        )
+
+    async def _remove_schema(self, request: Request, principal: Principal) -> Response:
+        return await self._change(request, principal, None)
+
+    async def _change(self, request: Request, principal: Principal, schema: Any) -> Response:
+        await self._bus.set_schema(request.path_params["pattern"], schema, principal=principal)
+        return Response(status_code=204)
+
+    async def _retention(self, request: Request, principal: Principal) -> Response:
+        try:
+            report = await self._system.ref(JANITOR).call(ReportRetention())
+        except ActorDead as error:
+            raise StorageUnavailable(f"the janitor is not there: {error}") from error
+        return json(report)
+
+    async def _forget(self, request: Request, principal: Principal) -> Response:
+        ask = decode(await read_json(request), Forget)
+        try:
+            done = await forget(
+                self._bus, pattern=ask.pattern, id=ask.id, principal=principal, dry_run=ask.dry_run
+            )
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise StorageUnavailable(f"not everything was forgotten: {error}") from error
+        return json(done)
