@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from unittest import mock
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multiple, rule
 
 from antiphon.app import Core, core
 from antiphon.bus import Access, Gap, Live, Principal, Reset, pages
-from antiphon.bus.batch import Slice
+from antiphon.bus.batch import Cut, Slice
+from antiphon.bus.notices import BusNotice
 from antiphon.bus.subscription import Subscription
 from antiphon.bus.topics import matches
 from antiphon.errors import Forbidden, IdConflict
@@ -45,6 +47,7 @@ class Reader:
 
     Attributes:
         after: The position that it began at: it is owed every later event that it may see.
+        cuts: It reads by ``take_cut``, as sockets do.
         newest: It asked for the newest of each topic first, up to ``after``.
         seen: The seqs handed out since.
         gaps: The ranges that it was told of.
@@ -55,6 +58,7 @@ class Reader:
     after: int
     subscription: Subscription
     ready: asyncio.Event
+    cuts: bool = False
     newest: bool = False
     seen: list[int] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
@@ -169,8 +173,11 @@ class Readers(RuleBasedStateMachine):
         deny=denials,
         start=st.sampled_from(["now", "earliest", "last", "seq"]),
         back=st.integers(0, 20),
+        cuts=st.booleans(),
     )
-    def subscribe(self, patterns: list[str], deny: list[str], start: str, back: int) -> Any:
+    def subscribe(
+        self, patterns: list[str], deny: list[str], start: str, back: int, cuts: bool
+    ) -> Any:
         principal = Principal("reader", Access(sub=("*",), deny=tuple(deny)))
         head = self.core.log.head
         after = {"earliest": 0, "seq": max(0, head - back)}.get(start, head)
@@ -180,11 +187,23 @@ class Readers(RuleBasedStateMachine):
             assert any(pattern in deny for pattern in patterns)
             return multiple()
         reader.after = after
+        reader.cuts = cuts
         reader.newest = start == "last"
         if start == "earliest":
             reader.gaps.append((0, max(self.trimmed.values(), default=0)))  # it asked for no more
         self.all.append(reader)
         return reader
+
+    @rule(target=readers, reader=readers)
+    def subscribe_beside(self, reader: Reader) -> Any:
+        """One more of the same audience, where *reader* is: they may share their cuts."""
+        if reader.newest:
+            return multiple()
+        beside = self.attach(reader.patterns, reader.principal, reader.subscription.cursor)
+        beside.after = reader.subscription.position
+        beside.cuts = True
+        self.all.append(beside)
+        return beside
 
     def attach(self, patterns: list[str], principal: Principal, start: str | int) -> Reader:
         ready = asyncio.Event()
@@ -218,11 +237,11 @@ class Readers(RuleBasedStateMachine):
         return subscription.position < self.core.log.head or not subscription.live
 
     def take(self, reader: Reader, limit: int) -> bool:
-        taken = reader.subscription.take(limit)
-        if isinstance(taken, Slice):
-            for event in taken.events:
+        taken = self.take_one(reader, limit)
+        if isinstance(taken, list):
+            for event in taken:
                 self.check_event(reader, event)
-            reader.seen += [event.seq or 0 for event in taken.events]
+            reader.seen += [event.seq or 0 for event in taken]
         elif isinstance(taken, Gap):
             assert (
                 any(
@@ -235,6 +254,20 @@ class Readers(RuleBasedStateMachine):
         else:
             assert taken is None or isinstance(taken, Live), taken
         return taken is not None
+
+    def take_one(self, reader: Reader, limit: int) -> list[Event] | BusNotice | None:
+        subscription = reader.subscription
+        if not reader.cuts:
+            taken = subscription.take(limit)
+            return taken.events if isinstance(taken, Slice) else taken
+        cut = subscription.take_cut(limit)
+        if not isinstance(cut, Cut):
+            return cut
+        events = msgspec.json.decode(b"[" + cut.data + b"]", type=list[Event])
+        assert cut.seqs == [event.seq for event in events]
+        assert len(events) <= limit
+        assert cut.seqs[-1] <= cut.upto == subscription.position
+        return events
 
     def check_event(self, reader: Reader, event: Event) -> None:
         assert self.topic_of[event.seq or 0] == event.topic

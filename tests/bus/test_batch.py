@@ -45,14 +45,6 @@ def test_an_audience_sees_what_matches_and_is_allowed() -> None:
     assert batch("b.x", "c.x").view(audience) is None
 
 
-def test_joined_bytes_are_made_once_for_all() -> None:
-    audience = Audience(("*",), SYSTEM.access)
-    view = batch("a.x", "b.x").view(audience)
-    assert view is not None
-    assert view.joined(0, 2) is view.joined(0, 2)
-    assert msgspec.json.decode(b"[" + view.joined(0, 2) + b"]", type=list[Event]) == view.events
-
-
 def test_only_the_newest_batches_keep_their_events_as_objects() -> None:
     """What falls off the shelf is decoded again when somebody asks."""
     shelf = Shelf(max_bytes=1)

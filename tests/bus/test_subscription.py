@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from antiphon.app import Core
-from antiphon.bus import Gap, batch, pages
-from antiphon.bus.batch import Slice
+from antiphon.bus import Gap, batch, forget, pages
+from antiphon.bus.batch import Cut, Slice
 from antiphon.bus.store import Row, TopicState
 from antiphon.bus.subscription import Subscription
 
@@ -213,3 +213,78 @@ async def test_a_position_passes_no_gap_that_was_not_told(running: Core) -> None
     assert isinstance(gap, Gap)
     assert (gap.first, gap.last) == (1, 5)
     subscription.close()
+
+
+async def _cuts(subscription: Subscription, count: int, **most: int) -> list[Cut]:
+    """The cuts that hold the next *count* events."""
+    cuts: list[Cut] = []
+
+    def enough() -> bool:
+        taken = subscription.take_cut(**most)
+        if isinstance(taken, Cut):
+            cuts.append(taken)
+        return sum(len(cut.seqs) for cut in cuts) >= count
+
+    await until(enough)
+    return cuts
+
+
+async def test_those_who_read_side_by_side_take_the_same_bytes(running: Core) -> None:
+    """Put together once for all of an audience, however many batches are in them."""
+    readers = [running.bus.open_subscription(["a"], on_ready=lambda: None) for _ in range(3)]
+    other = running.bus.open_subscription(["*"], on_ready=lambda: None)
+    for reader in (*readers, other):
+        while reader.take_cut() is not None:
+            pass
+    for n in range(5):
+        await running.bus.publish_event("a", n)
+        await running.bus.publish_event("b", n)
+    first, *others = [(await _cuts(reader, 5))[0] for reader in readers]
+    assert all(cut.data is first.data for cut in others)
+    assert [event["payload"] for event in msgspec.json.decode(b"[" + first.data + b"]")] == [
+        *range(5)
+    ]
+    assert len((await _cuts(other, 10))[0].seqs) == 10
+    head = running.log.head
+    assert {reader.position for reader in (*readers, other)} == {head}
+    seq = (await running.bus.publish_event("a", "next")).seq
+    for reader in readers:
+        assert [cut.seqs for cut in await _cuts(reader, 1)] == [[seq]]
+
+
+async def test_a_cut_has_no_more_events_and_bytes_than_asked_for(running: Core) -> None:
+    subscription = _open(running, "*")
+    await _publish(running, *[("small", n) for n in range(100)])
+    await _publish(running, *[("large", "x" * 20_000) for _ in range(12)])
+    cuts = await _cuts(subscription, 112, limit=64, max_bytes=65_536)
+    assert [seq for cut in cuts for seq in cut.seqs] == list(range(1, 113))
+    assert max(len(cut.seqs) for cut in cuts) == 64
+    assert max(len(cut.data) for cut in cuts) <= 65_536 + 21_000
+
+
+async def test_what_was_forgotten_is_in_no_cut_that_others_remember(running: Core) -> None:
+    """One has taken the cut, the other takes it only after its second batch was forgotten."""
+    readers = [running.bus.open_subscription(["*"], on_ready=lambda: None) for _ in range(2)]
+    for reader in readers:
+        while reader.take_cut() is not None:
+            pass
+    await running.bus.publish_event("a", 1)
+    await running.bus.publish_event("secret", 2)
+    assert [cut.seqs for cut in await _cuts(readers[0], 2)] == [[1, 2]]
+    await forget(running.bus, pattern="secret")
+    (cut,) = await _cuts(readers[1], 1)
+    assert cut.seqs == [1]
+
+
+async def test_a_cut_that_is_old_leaves_its_reader_where_it_ends(running: Core) -> None:
+    """More was published between the one who took it first and the one who follows."""
+    readers = [running.bus.open_subscription(["*"], on_ready=lambda: None) for _ in range(2)]
+    for reader in readers:
+        while reader.take_cut() is not None:
+            pass
+    await running.bus.publish_event("a", 1)
+    assert [cut.seqs for cut in await _cuts(readers[0], 1)] == [[1]]
+    await running.bus.publish_event("a", 2)
+    for reader, seqs in zip(readers, ([2], [1, 2]), strict=True):
+        found = await _cuts(reader, len(seqs))
+        assert [seq for cut in found for seq in cut.seqs] == seqs

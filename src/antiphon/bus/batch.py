@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,8 @@ SHELF_BYTES = 64 * 1024 * 1024
 VALUE_BYTES = 64
 OBJECT_BYTES = 200
 """What a value and an object of JSON take as Python objects, about."""
+CUTS_KEPT = 2
+"""Cuts that an audience remembers: its readers take one after the other, side by side."""
 VIEWS_KEPT = 1024
 """Most views that a batch keeps; audiences come and go, batches can stay long."""
 
@@ -37,14 +39,21 @@ class Audience:
     Whether a topic is theirs is decided once for each topic, never for each event.
     """
 
-    __slots__ = ("_decided", "access", "parked", "patterns", "users")
+    __slots__ = ("_decided", "access", "cuts", "parked", "patterns", "users")
 
     def __init__(self, patterns: tuple[str, ...], access: Access) -> None:
         self.patterns = patterns
         self.access = access
         self.users = 0
         self.parked: dict[Subscription, None] = {}
+        self.cuts: dict[Place, tuple[Cut, Standing]] = {}
         self._decided: dict[str, bool] = {}
+
+    def remember(self, place: Place, cut: Cut, after: Standing) -> None:
+        """Whoever of this audience stands at *place* takes *cut*, and stands at *after* then."""
+        if len(self.cuts) >= CUTS_KEPT:
+            del self.cuts[next(iter(self.cuts))]
+        self.cuts[place] = (cut, after)
 
     def sees(self, topic: str) -> bool:
         """Whether *topic* matches and may be seen."""
@@ -191,13 +200,12 @@ class Batch:
 class View:
     """What one audience sees of one batch. Shared; never changed."""
 
-    __slots__ = ("_events", "_joined", "batch", "data", "indexes", "seqs")
+    __slots__ = ("_events", "batch", "data", "indexes", "seqs")
 
     def __init__(self, batch: Batch, indexes: list[int] | None) -> None:
         self.batch = batch
         self.indexes = indexes
         self._events: list[Event] | None = None
-        self._joined: dict[tuple[int, int], bytes] = {}
         if indexes is None:
             self.seqs: Sequence[int] = batch.seqs
             self.data = batch.data
@@ -218,14 +226,6 @@ class View:
     def shed(self) -> None:
         """Let go of the events, see ``Batch.shed``."""
         self._events = None
-
-    def joined(self, start: int, stop: int) -> bytes:
-        """The wire JSON of events start..stop with commas between, made once for all."""
-        key = (start, stop)
-        joined = self._joined.get(key)
-        if joined is None:
-            joined = self._joined[key] = b",".join(self.data[start:stop])
-        return joined
 
 
 class Slice(NamedTuple):
@@ -260,5 +260,35 @@ class Slice(NamedTuple):
         return self.view.seqs[self.start : self.stop]
 
     def joined(self) -> bytes:
-        """The comma-joined wire JSON, shared by all who take the same slice."""
-        return self.view.joined(self.start, self.stop)
+        """The wire JSON with commas between."""
+        return b",".join(self.data)
+
+
+class Cut(NamedTuple):
+    """Consecutive slices as one piece of wire JSON, shared by all who take the same.
+
+    Attributes:
+        data: The events with commas between.
+        seqs: Of the events; none, if they are ephemeral.
+        upto: The subscription's position after it.
+        cursor: The same for clients.
+    """
+
+    data: bytes
+    seqs: list[int]
+    upto: int
+    cursor: str
+
+
+Place: TypeAlias = "tuple[View, int, int, int]"
+"""Where a cut begins, and how far it may go: a view, the offset in it, events, bytes."""
+
+
+class Standing(NamedTuple):
+    """Where a reader stands: as ``Subscription`` keeps it."""
+
+    view: View | None
+    offset: int
+    next: int | None
+    position: int
+    parked: bool

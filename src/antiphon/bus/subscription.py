@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from antiphon.bus.access import Access
-from antiphon.bus.batch import Audience, Batch, Slice, View
+from antiphon.bus.batch import Audience, Batch, Cut, Slice, Standing, View
 from antiphon.bus.ephemeral import EphemeralQueue
 from antiphon.bus.notices import BusNotice, Gap, Lag, Live, Reset
 from antiphon.bus.position import Start
@@ -171,6 +171,70 @@ class Subscription:
         self._idle = True
         return False
 
+    def take_cut(
+        self, limit: int = SLICE_EVENTS, max_bytes: int = SLICE_BYTES
+    ) -> Cut | BusNotice | None:
+        """As ``take``, but slices that follow each other come as one piece of wire JSON.
+
+        It is put together once for all of an audience who take the same: a hundred sockets
+        that read side by side cost little more than one.
+        """
+        if (known := self._known(limit, max_bytes)) is not None:
+            return known
+        head = self.peek(limit, max_bytes)
+        if not isinstance(head, Slice):
+            return head
+        if head.ephemeral or self._in_snapshot:
+            self.advance(len(head))
+            seqs = [] if head.ephemeral else list(head.seqs)
+            return Cut(head.joined(), seqs, self.position, self.cursor)
+        cut = self._cut(head, limit, max_bytes)
+        if not (self._notices or self._waiting or self._stale or self.closed):
+            standing = Standing(self._view, self._offset, self._index, self._position, self._parked)
+            self.audience.remember((head.view, head.start, limit, max_bytes), cut, standing)
+        return cut
+
+    def _known(self, limit: int, max_bytes: int) -> Cut | None:
+        """The cut that another of the audience took from here, if it did; counted as read."""
+        view = self._view
+        if view is None or self._notices or self._stale or self._in_snapshot or self._handing:
+            return None
+        known = self.audience.cuts.get((view, self._offset, limit, max_bytes))
+        if known is None:
+            return None
+        self._stand(known[1])
+        return known[0]
+
+    def _cut(self, head: Slice, limit: int, max_bytes: int) -> Cut:
+        parts, seqs, size = [head.joined()], list(head.seqs), 0
+        while self.advance(len(head)):
+            size += len(parts[-1])
+            if len(seqs) >= limit or size >= max_bytes or not self._goes_on():
+                break
+            assert self._view is not None
+            head = self._slice(self._view, limit - len(seqs), max_bytes - size)
+            parts.append(head.joined())
+            seqs += head.seqs
+        return Cut(b",".join(parts), seqs, self.position, self.cursor)
+
+    def _goes_on(self) -> bool:
+        """Whether another slice follows at once, with nothing to be told before it."""
+        if self._notices or self._stale or self.closed:
+            return False
+        if self._view is None and not self._parked:
+            self._seek()
+        return self._view is not None and not self._notices
+
+    def _stand(self, standing: Standing) -> None:
+        """Stand where another of the audience stands that took the same."""
+        self._leave_view()
+        self._view, self._offset, self._index, self._position, parked = standing
+        owed = self._notices or self._ephemeral or not self.live
+        if parked and self._index == self._log.ring.end and not owed:
+            self._parked = True
+            self.audience.parked[self] = None
+            self._idle = True
+
     def _passing(self, view: View) -> Slice:
         return Slice(view, 0, len(view), self.position, ephemeral=True)
 
@@ -290,6 +354,7 @@ class Subscription:
     def forget(self, seqs: frozenset[int]) -> None:
         """These events were forgotten: they are handed out no more."""
         self._page = None
+        self.audience.cuts.clear()
         if self._view is not None and not seqs.isdisjoint(self._view.seqs):
             self._stale = True
             self._forgotten |= seqs

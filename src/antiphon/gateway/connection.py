@@ -21,9 +21,11 @@ from antiphon.bus.event_bus import SCOPE
 from antiphon.bus.event_rules import decode_event
 from antiphon.errors import BusError, Unauthorized
 from antiphon.gateway.closing import CloseCode
+from antiphon.gateway.flusher import Flusher
 from antiphon.gateway.limits import WRITE_S
 from antiphon.gateway.publishing import results, submit
 from antiphon.gateway.pump import Pump
+from antiphon.gateway.pump import Transport as Writable
 from antiphon.gateway.session import (
     Authenticate,
     Close,
@@ -69,25 +71,11 @@ class ClientLeft:
 ConnectionMessage: TypeAlias = FrameIn | Tick | ClientLeft
 
 
-class SocketGone(Exception):
-    """The client has left; nothing can be written any more."""
-
-
-class Transport(Protocol):
+class Transport(Writable, Protocol):
     """The socket, as the actor sees it."""
 
-    @property
-    def gone(self) -> bool:
-        """The client has left."""
-        ...
-
-    async def write(self, text: str) -> None:
-        """Send a frame; return when there is room for another.
-
-        Raises:
-            SocketGone: The client has left.
-        """
-        ...
+    on_room: Callable[[], None]
+    """Called when it takes frames again, or never will."""
 
     def end(self, code: CloseCode, reason: str) -> None:
         """The actor has ended, so close the socket: with this, unless it is closed already."""
@@ -101,6 +89,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
         authenticate: Whose token it is; None: nobody's.
         guest: Who the connection's cookie belongs to.
         going: Whether the server is shutting down.
+        flusher: Says when frames are written.
     """
 
     def __init__(
@@ -108,12 +97,14 @@ class WebSocketActor(Actor[ConnectionMessage]):
         bus: Bus,
         transport: Transport,
         *,
+        flusher: Flusher,
         authenticate: Callable[[str], Principal | None],
         guest: Principal | None,
         going: Callable[[], bool],
     ) -> None:
         self._bus = bus
         self._transport = transport
+        self._flusher = flusher
         self._authenticate = authenticate
         self._principal = guest
         self._going = going
@@ -129,15 +120,14 @@ class WebSocketActor(Actor[ConnectionMessage]):
         self._ref = ctx.myself
         self._clock = ctx.system.clock
         self._session = Session(ctx.myself.path, self._clock.now())
-        self._pump = Pump(self._transport.write)
-        self._pumping = asyncio.get_running_loop().create_task(self._pump.run())
-        self._pumping.add_done_callback(self._task_ended)
+        self._pump = Pump(self._transport, self._flusher, self._failed)
+        self._transport.on_room = self._pump.go_on
         ctx.at_end(self._let_go)
         self._arm(ctx)
 
     def _let_go(self) -> None:
         """The end of this generation, however it came."""
-        self._pumping.cancel()
+        self._pump.close()
         for task in self._publishing:
             task.cancel()
         for stream in self._streams.values():
@@ -149,8 +139,9 @@ class WebSocketActor(Actor[ConnectionMessage]):
         self._publishing.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
-        if isinstance(error, SocketGone):
-            return  # ClientLeft comes, behind what the client sent before
+        self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
         logger.error("%s failed beside its hooks", self._ref.path, exc_info=error)
         self._ref.kill(f"{type(error).__name__} beside its hooks")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any, cast
 
 import h11
@@ -54,6 +55,9 @@ HANDSHAKE = frozenset(
 """All that a handshake is judged by. The other headers are not shown to websockets, which
 has narrower bounds for them than h11 and no answer where they are passed."""
 PONG = b"\x8a"
+TEXT = b"\x81"
+FRAMES = "antiphon.frames"
+"""The extension of ASGI by which a ``ResoluteSocket`` takes frames without waiting."""
 
 
 class Framing(h11.Connection):
@@ -241,6 +245,9 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
     _frames = 0
     _lost = False
 
+    def on_room(self) -> None:
+        """There is room again, or never any more; whoever writes puts its own in this place."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._inlet = Inlet(cast(asyncio.Transport, transport), handle=self._handle)
         self._idle = Allowance(IDLE_FRAMES, IDLE_FRAMES_PER_S, self.loop.time())
@@ -252,6 +259,27 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
         self._inlet.pause_reading()
         super().data_received(handshake)
         self.scope["headers"] = headers
+        self.scope["extensions"][FRAMES] = self  # type: ignore[assignment]
+
+    # --- frames, beside ASGI ----------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the client takes what it gets."""
+        return self.writable.is_set()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._lost or self.conn.state is not State.OPEN or self.transport.is_closing()
+
+    def write_text(self, parts: Sequence[bytes]) -> None:
+        """Write one text frame, whose payload is in pieces; what many share is not copied."""
+        self.transport.writelines((_header(sum(map(len, parts))), *parts))
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.on_room()
 
     async def send(self, message: Any) -> None:
         await super().send(message)
@@ -300,6 +328,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
         if self._answer_by is not None:
             self._answer_by.cancel()
         super().connection_lost(exc)
+        self.on_room()
 
     def on_task_complete(self, task: asyncio.Task[Any]) -> None:
         super().on_task_complete(task)
@@ -321,6 +350,15 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
     def _cut(self) -> None:
         if not self._lost:
             self.transport.abort()
+
+
+def _header(size: int) -> bytes:
+    """Of an unmasked text frame, whole; RFC 6455, section 5.2."""
+    if size < 126:
+        return TEXT + bytes((size,))
+    if size < 65536:
+        return TEXT + b"\x7e" + size.to_bytes(2, "big")
+    return TEXT + b"\x7f" + size.to_bytes(8, "big")
 
 
 def _idle(frame: Frame) -> bool:

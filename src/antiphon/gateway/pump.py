@@ -1,33 +1,57 @@
 """The writing half of a connection: answers first, then events, one stream after the other.
 
-It is the only place that writes to the socket, and it waits for the socket: a slow
-client leaves the cursors of its streams behind and holds up nobody else.
+It is the only place that writes to the socket, and only while the socket has room: a slow
+client leaves the cursors of its streams behind and holds up nobody else. When it writes is
+``flusher.py``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Protocol
 
-from antiphon.gateway.stream import Stream
+from antiphon.gateway.flusher import Flusher
+from antiphon.gateway.stream import Parts, Stream
 
 OUTBOX = 256
 """Answers that may wait before the connection stops taking requests."""
 
 
+class Transport(Protocol):
+    """A socket that frames are written to."""
+
+    @property
+    def gone(self) -> bool:
+        """The client has left: nothing can be written any more."""
+        ...
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes frames now."""
+        ...
+
+    def write(self, parts: Parts) -> None:
+        """Send one text frame."""
+        ...
+
+
 class Pump:
-    """Writes until it is cancelled.
+    """Writes until it is closed.
 
     Args:
-        write: Sends one text frame and returns when there is room for another.
+        failed: Told of a fault in it; it has ended then.
     """
 
-    def __init__(self, write: Callable[[str], Awaitable[None]]) -> None:
-        self._write = write
+    def __init__(
+        self, transport: Transport, flusher: Flusher, failed: Callable[[Exception], None]
+    ) -> None:
+        self._transport = transport
+        self._flusher = flusher
+        self._failed = failed
         self._outbox: deque[bytes] = deque()
         self._ready: dict[Stream, None] = {}
-        self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._ended = False
@@ -38,12 +62,16 @@ class Pump:
             return
         self._outbox.append(frame)
         self._idle.clear()
-        self._wake.set()
+        self._flusher.soon(self)
 
     def ready(self, stream: Stream) -> None:
         """*stream* may have something."""
         self._ready[stream] = None
-        self._wake.set()
+        self._flusher.gather(self)
+
+    def go_on(self) -> None:
+        """The socket has room again, or is gone."""
+        self._flusher.soon(self)
 
     def forget(self, stream: Stream) -> None:
         """Write nothing more of *stream*."""
@@ -58,33 +86,44 @@ class Pump:
         """Wait until no answer is left to write, or writing has ended."""
         await self._idle.wait()
 
-    async def run(self) -> None:
-        """Write whatever comes."""
+    def close(self) -> None:
+        """Write nothing more. Idempotent."""
+        self._ended = True
+        self._outbox.clear()
+        self._ready.clear()
+        self._idle.set()
+        self._flusher.forget(self)
+
+    def write_one(self) -> bool:
+        """Write all answers and one frame of events; whether there may be more at once."""
+        if self._transport.gone:
+            self.close()
+            return False
         try:
-            while True:
-                if self._outbox:
-                    await self._write_answer()
-                elif self._ready:
-                    await self._write_events(next(iter(self._ready)))
-                else:
-                    self._wake.clear()
-                    await self._wake.wait()
-        finally:
-            self._ended = True
-            self._outbox.clear()
-            self._idle.set()
+            return self._write_answers() and self._write_events()
+        except Exception as error:
+            self.close()
+            self._failed(error)
+            return False
 
-    async def _write_answer(self) -> None:
-        await self._write(self._outbox[0].decode())
-        self._outbox.popleft()
-        if not self._outbox:
-            self._idle.set()
+    def _write_answers(self) -> bool:
+        """Whether all could be written."""
+        transport, outbox = self._transport, self._outbox
+        while outbox:
+            if not transport.has_room:
+                return False
+            transport.write((outbox.popleft(),))
+        self._idle.set()
+        return transport.has_room
 
-    async def _write_events(self, stream: Stream) -> None:
-        del self._ready[stream]
-        frame = stream.frame()
-        if frame is None:
-            return
-        self._ready[stream] = None  # behind the others
-        await self._write(frame.decode())
-        await asyncio.sleep(0)  # a fast socket never waits, the loop's others must run
+    def _write_events(self) -> bool:
+        ready = self._ready
+        while ready:
+            stream = next(iter(ready))
+            del ready[stream]
+            frame = stream.frame()
+            if frame is not None:
+                ready[stream] = None  # behind the others
+                self._transport.write(frame)
+                return True
+        return False

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from antiphon.actors import Actor, ActorContext, ActorRef, Key, Request
 from antiphon.bus import Bus, Principal
 from antiphon.gateway.connection import ConnectionMessage, Transport, WebSocketActor
+from antiphon.gateway.flusher import Flusher
 
 INBOX = 32
 """Frames that may wait for a connection's actor; past it, its socket isn't read."""
@@ -49,12 +50,14 @@ class SessionsActor(Actor[SessionsMessage]):
         self._bus = bus
         self._authenticate = authenticate
         self._going = going
+        self._flusher = Flusher()
 
     async def handle(self, msg: SessionsMessage, ctx: ActorContext[SessionsMessage]) -> None:
         def make() -> WebSocketActor:
             return WebSocketActor(
                 self._bus,
                 msg.transport,
+                flusher=self._flusher,
                 authenticate=self._authenticate,
                 guest=msg.guest,
                 going=self._going,

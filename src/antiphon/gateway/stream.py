@@ -1,17 +1,18 @@
 """One subscription of a socket: its events as frames, no more than its window allows.
 
 Frames of events are put together from bytes that all subscriptions with the same
-patterns and access share; nothing is encoded for one client.
+patterns and access share; nothing is encoded or copied for one client.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import TypeAlias
 
 import msgspec
 
 from antiphon.bus import BusNotice, Gap, Lag, Live, Reset, Subscription
-from antiphon.bus.batch import Slice
+from antiphon.bus.batch import Cut
 from antiphon.gateway.limits import FLUSH_BYTES, FLUSH_EVENTS
 from antiphon.gateway.window import Window
 from antiphon.ids import Cursor
@@ -20,6 +21,9 @@ from antiphon.messages import Lag as LagFrame
 from antiphon.messages import Live as LiveFrame
 from antiphon.messages import Pos, ServerFrame
 from antiphon.messages import Reset as ResetFrame
+
+Parts: TypeAlias = tuple[bytes, ...]
+"""One text frame in pieces, so that what many share is not copied for each."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -38,26 +42,26 @@ class Stream:
         self._window = window
         self._head = b'{"op":"ev","sid":"%s","events":[' % self.sid.encode()
         self._next: deque[bytes] = deque()
-        self._held: Slice | BusNotice | None = None
 
-    def frame(self) -> bytes | None:
+    def frame(self) -> Parts | None:
         """The next frame; None: nothing now, or the window is full."""
         if self._next:
-            return self._next.popleft()
-        if self._window.room <= 0:
+            return (self._next.popleft(),)
+        room = self._window.room
+        if room <= 0:
             return None
-        taken = self._take(FLUSH_EVENTS, FLUSH_BYTES)
+        taken = self.subscription.take_cut(min(FLUSH_EVENTS, room), FLUSH_BYTES)
         if taken is None:
             return None
-        if isinstance(taken, Slice):
-            return self._ephemeral(taken) if taken.ephemeral else self._durable(taken)
+        if isinstance(taken, Cut):
+            return self._events(taken)
         self._notice(taken)
-        return self._next.popleft()
+        return (self._next.popleft(),)
 
     def pos(self) -> bytes | None:
         """A frame that tells the position, if it moved without an event for this client."""
         subscription = self.subscription
-        if not subscription.live or self._held is not None or self._next:
+        if not subscription.live or self._next:
             return None
         if subscription.cursor == self.told:
             return None
@@ -67,33 +71,11 @@ class Stream:
         """Let go of the subscription."""
         self.subscription.close()
 
-    def _take(self, limit: int, max_bytes: int) -> Slice | BusNotice | None:
-        if self._held is not None:
-            held, self._held = self._held, None
-            return held
-        return self.subscription.take(min(limit, self._window.room), max_bytes)
-
-    def _durable(self, taken: Slice) -> bytes:
-        """As many slices as fit into one frame: small ones pile up while a socket is busy."""
-        parts = [taken.joined()]
-        self._window.sent(taken.seqs, taken.upto)
-        count, size = len(taken), len(parts[0])
-        while count < FLUSH_EVENTS and size < FLUSH_BYTES and self._window.room > 0:
-            more = self._take(FLUSH_EVENTS - count, FLUSH_BYTES - size)
-            if not isinstance(more, Slice) or more.ephemeral:
-                self._held = more
-                break
-            parts.append(more.joined())
-            self._window.sent(more.seqs, more.upto)
-            count, size = count + len(more), size + len(parts[-1])
-        return self._events(parts)
-
-    def _ephemeral(self, taken: Slice) -> bytes:
-        return self._events([taken.joined()])
-
-    def _events(self, parts: list[bytes]) -> bytes:
-        self._know(self.subscription.cursor)
-        return b'%s%s],"cursor":"%s"}' % (self._head, b",".join(parts), self.told.encode())
+    def _events(self, cut: Cut) -> Parts:
+        self.told = cut.cursor
+        if cut.seqs:
+            self._window.sent(cut.seqs, cut.upto)
+        return (self._head, cut.data, b'],"cursor":"%s"}' % cut.cursor.encode())
 
     def _notice(self, notice: BusNotice) -> None:
         match notice:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from starlette.types import Message, Receive, Scope
 from starlette.types import Send as AsgiSend
@@ -13,10 +14,12 @@ from antiphon.actors import ActorRef
 from antiphon.bus import Principal
 from antiphon.errors import ActorError, BadRequest, Overloaded
 from antiphon.gateway.closing import CloseCode, bye
-from antiphon.gateway.connection import ClientLeft, ConnectionMessage, FrameIn, SocketGone
+from antiphon.gateway.connection import ClientLeft, ConnectionMessage, FrameIn
 from antiphon.gateway.limits import SOCKETS
 from antiphon.gateway.problems import encode, reject_socket
+from antiphon.gateway.protocols import FRAMES
 from antiphon.gateway.sessions import Accept, SessionsMessage
+from antiphon.gateway.stream import Parts
 from antiphon.messages.frames import SUBPROTOCOL
 
 GONE = (OSError, RuntimeError)
@@ -26,25 +29,48 @@ CLOSE_S = 5.0
 """Seconds to write the last frames to a socket whose actor is gone."""
 
 
-class AsgiTransport:
+class FrameSocket(Protocol):
+    """What our WebSocket protocol offers beside ASGI, as the extension ``FRAMES``."""
+
+    on_room: Callable[[], None]
+
+    @property
+    def has_room(self) -> bool: ...
+
+    @property
+    def is_gone(self) -> bool: ...
+
+    def write_text(self, parts: Sequence[bytes]) -> None: ...
+
+
+class SocketTransport:
     """The socket, as its actor sees it."""
 
-    def __init__(self, send: AsgiSend) -> None:
-        self._send = send
-        self.gone = False
+    def __init__(self, frames: FrameSocket) -> None:
+        self._frames = frames
         self.ended: asyncio.Future[tuple[CloseCode, str]] = (
             asyncio.get_running_loop().create_future()
         )
 
-    async def write(self, text: str) -> None:
-        """Send a text frame; waits while the socket's buffer is full."""
-        if self.gone:
-            raise SocketGone
-        try:
-            await self._send({"type": "websocket.send", "text": text})
-        except GONE as error:
-            self.gone = True
-            raise SocketGone from error
+    @property
+    def gone(self) -> bool:
+        return self._frames.is_gone
+
+    @property
+    def has_room(self) -> bool:
+        return self._frames.has_room
+
+    def write(self, parts: Parts) -> None:
+        """Send a text frame."""
+        self._frames.write_text(parts)
+
+    @property
+    def on_room(self) -> Callable[[], None]:
+        return self._frames.on_room
+
+    @on_room.setter
+    def on_room(self, call: Callable[[], None]) -> None:
+        self._frames.on_room = call
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Let ``SocketEndpoint`` close the socket."""
@@ -95,35 +121,33 @@ class SocketEndpoint:
     async def _serve(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         await receive()  # websocket.connect
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        transport = AsgiTransport(send)
+        transport = SocketTransport(scope["extensions"][FRAMES])
         try:
             ref = await self._sessions.call(
                 Accept(next(self._numbers), transport, self._guest(scope))
             )
         except ActorError:
-            await _close(transport, send, CloseCode.CRASHED, "no actor could be started")
+            await _close(send, CloseCode.CRASHED, "no actor could be started")
             return
         self.living.add(ref)
         reader = asyncio.create_task(_read(receive, ref, transport))
         try:
             await asyncio.wait((reader, transport.ended), return_when=asyncio.FIRST_COMPLETED)
             if transport.ended.done():
-                await _close(transport, send, *transport.ended.result())
+                await _close(send, *transport.ended.result())
             else:
-                transport.gone = True
                 await ref.send(ClientLeft(), timeout=None)
                 await transport.ended
         except ActorError:
             pass  # it has ended meanwhile, which is all that was wanted
         finally:
-            transport.gone = True
             self.living.discard(ref)
             reader.cancel()
             ref.stop("the socket is closed")
 
 
 async def _read(
-    receive: Receive, ref: ActorRef[ConnectionMessage], transport: AsgiTransport
+    receive: Receive, ref: ActorRef[ConnectionMessage], transport: SocketTransport
 ) -> None:
     """Hand frames to the actor until the client leaves; at most its mailbox ahead of it."""
     while True:
@@ -138,14 +162,14 @@ async def _read(
             return
 
 
-async def _close(transport: AsgiTransport, send: AsgiSend, code: CloseCode, reason: str) -> None:
+async def _close(send: AsgiSend, code: CloseCode, reason: str) -> None:
     try:
         async with asyncio.timeout(CLOSE_S):
             if code is CloseCode.CRASHED:  # nobody was left to say it
-                await transport.write(encode(bye(code, reason)).decode())
+                await send({"type": "websocket.send", "text": encode(bye(code, reason)).decode()})
             await send({"type": "websocket.close", "code": int(code), "reason": _short(reason)})
-    except (SocketGone, TimeoutError, *GONE):
-        transport.gone = True
+    except (TimeoutError, *GONE):
+        pass  # it has left meanwhile
 
 
 def _short(reason: str) -> str:
