@@ -74,8 +74,9 @@ ConnectionMessage: TypeAlias = FrameIn | Tick | ClientLeft
 class Transport(Writable, Protocol):
     """The socket, as the actor sees it."""
 
-    on_room: Callable[[], None]
-    """Called when it takes frames again, or never will."""
+    def watch(self, on_room: Callable[[], None]) -> None:
+        """Call *on_room* when it takes frames again, or never will."""
+        ...
 
     def end(self, code: CloseCode, reason: str) -> None:
         """The actor has ended, so close the socket: with this, unless it is closed already."""
@@ -121,7 +122,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
         self._clock = ctx.system.clock
         self._session = Session(ctx.myself.path, self._clock.now())
         self._pump = Pump(self._transport, self._flusher, self._failed)
-        self._transport.on_room = self._pump.go_on
+        self._transport.watch(self._pump.go_on)
         ctx.at_end(self._let_go)
         self._arm(ctx)
 

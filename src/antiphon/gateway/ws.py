@@ -64,13 +64,9 @@ class SocketTransport:
         """Send a text frame."""
         self._frames.write_text(parts)
 
-    @property
-    def on_room(self) -> Callable[[], None]:
-        return self._frames.on_room
-
-    @on_room.setter
-    def on_room(self, call: Callable[[], None]) -> None:
-        self._frames.on_room = call
+    def watch(self, on_room: Callable[[], None]) -> None:
+        """Call *on_room* when it takes frames again, or never will."""
+        self._frames.on_room = on_room
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Let ``SocketEndpoint`` close the socket."""
