@@ -11,6 +11,8 @@ SAY := @echo "antiphon:"
 
 WEB := $(shell find web -type f ! -path '*/node_modules/*' ! -path '*/test-results/*' 2>/dev/null)
 ARGS ?= --workspace .
+# One more than there are cores: many tests wait for processes.
+WORKERS ?= $(shell python3 -c "import os; print((os.cpu_count() or 1) + 1)")
 
 # An environment knows its own path and its Python: moved, or without that Python, it is made anew.
 ifneq ($(shell test -x $(PY) && cat $(VENV)/.made 2>/dev/null),$(CURDIR))
@@ -29,7 +31,7 @@ run: $(VENV)/.page ## start the server on this folder; ARGS="--port 0" changes i
 	@exec $(VENV)/bin/antiphon serve $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.page ## the tests that take less than five minutes
-	$(PY) -m pytest -q -m "not long and not browser"
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not long and not browser"
 
 test-long: $(VENV)/.dev $(VENV)/.page ## more seeds, loops and kills, and a real browser
 	$(PY) -m pytest -q -m "long or browser"
