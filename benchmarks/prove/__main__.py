@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prove import crashes, kills, losses, machines, paused, seeds, soak, workspace
+from benchmarks.prove import chaos, crashes, kills, losses, machines, paused, seeds, soak, workspace
 
 REPORT = Path("docs/proof.md")
 
@@ -45,6 +45,10 @@ PROOFS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "soak": (
         "Five minutes at 10,000 events a second in a bounded log; a reader and a durable stall",
         soak.run,
+    ),
+    "chaos": (
+        "Ten minutes of kills, cuts, frozen networks, revoked tokens: each has what it may see",
+        chaos.run,
     ),
     "stubborn": ("`kill -9` of a server with a stubborn worker", crashes.run_stubborn),
 }
