@@ -15,7 +15,6 @@ from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
 from antiphon.bus.durable import Lease
-from antiphon.bus.durables import DurableInfo
 from antiphon.bus.ephemeral import EphemeralPolicy
 from antiphon.bus.event_rules import (
     EVENT_BYTES,
@@ -52,7 +51,7 @@ from antiphon.errors import (
     cut,
 )
 from antiphon.ids import new_id
-from antiphon.messages import EventIn, Level, Published, TopicInfo
+from antiphon.messages import DurableInfo, EventIn, Level, Published, TopicInfo
 
 PATTERNS = 32
 QUERY_LIMIT = 500

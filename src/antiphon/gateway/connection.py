@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -30,6 +30,7 @@ from antiphon.gateway.limits import WRITE_S
 from antiphon.gateway.publishing import results, submit
 from antiphon.gateway.pump import Pump
 from antiphon.gateway.pump import Transport as Writable
+from antiphon.gateway.register import Register, subscription_info
 from antiphon.gateway.session import (
     Authenticate,
     Close,
@@ -46,7 +47,7 @@ from antiphon.gateway.session import (
 )
 from antiphon.gateway.stream import Stream
 from antiphon.ids import Cursor
-from antiphon.messages import EventIn, Published, Refused
+from antiphon.messages import EventIn, Published, Refused, SubscriptionInfo
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
         authenticate: Callable[[str], Principal | None],
         guest: Principal | None,
         going: Callable[[], bool],
+        register: Register,
     ) -> None:
         self._bus = bus
         self._transport = transport
@@ -116,6 +118,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
         self._authenticate = authenticate
         self._principal = guest
         self._going = going
+        self._register = register
         self._streams: dict[str, Stream] = {}
         self._groups: Counter[str] = Counter()
         self._publishing: set[asyncio.Task[None]] = set()
@@ -139,6 +142,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
             failed=self._failed,
         )
         self._scope = ctx.system.groups
+        ctx.at_end(self._register.add(self._infos))
         ctx.at_end(self._let_go)
         self._arm(ctx)
 
@@ -151,6 +155,17 @@ class WebSocketActor(Actor[ConnectionMessage]):
             stream.close()
         self._holdings.end()
         self._transport.end(*self._closing)
+
+    def _infos(self) -> Iterator[SubscriptionInfo]:
+        """What ``GET /v1/subscriptions`` says of this connection."""
+        conn, head = self._ref.path, self._bus.head
+        for stream in self._streams.values():
+            window = self._session.windows[stream.sid]
+            yield subscription_info(
+                conn, stream.subscription, head, window=window.size, unacked=window.unacked
+            )
+        for held in self._holdings:
+            yield held.info(conn, head)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         """One of the tasks beside the hooks is over; a fault in it is this actor's fault."""

@@ -20,6 +20,7 @@ from antiphon.gateway.limits import FLUSH_BYTES, FLUSH_EVENTS
 from antiphon.gateway.stream import Parts
 from antiphon.messages import Gap as GapFrame
 from antiphon.messages import Reset as ResetFrame
+from antiphon.messages import SubscriptionInfo
 
 LOST = (LeaseLost, DurableStopped)
 
@@ -90,6 +91,21 @@ class HeldStream:
         """Give back at once what is in hand; it counts as no failure."""
         self._taken.clear()
         self.lease.release()
+
+    def info(self, conn: str, head: int) -> SubscriptionInfo:
+        """What ``GET /v1/subscriptions`` says of it."""
+        position = self.lease.position
+        return SubscriptionInfo(
+            conn=conn,
+            sid=self.sid,
+            owner=self.lease.principal.name,
+            patterns=list(self.lease.patterns),
+            durable=self.lease.name,
+            position=position,
+            lag=max(0, head - position),
+            window=self.hand.size,
+            unacked=self.lease.in_hand - len(self._taken),
+        )
 
     def _frame(self) -> Parts | None:
         while True:

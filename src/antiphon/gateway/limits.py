@@ -31,6 +31,10 @@ PONG_S = 10.0
 LEASE_S = 60.0
 """A durable subscription is lost to a connection that is not seen for so long; it is seen at
 each ping, and ends by itself long before."""
+COMMENT_S = 15.0
+"""An event stream says something at least so often."""
+CUT_S = 1.0
+"""An event stream that must end and whose client doesn't read is cut off after so long."""
 HEADERS_S = 10.0
 BODY_S = 30.0
 WRITE_S = 30.0

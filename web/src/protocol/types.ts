@@ -60,6 +60,37 @@ export interface Bye {
 }
 
 /**
+ * One durable subscription, now.
+ *
+ * Attributes:
+ *     state: ``idle`` (nobody holds it), ``held`` or ``stopped``.
+ *     position: Every matching event up to this seq is settled.
+ *     lag: Seqs between the position and the head, of whatever topics.
+ *     holders: Their names.
+ *     waiting, in_hand: Events read and not settled: in nobody's hand, in somebody's.
+ *     stalls: How often, for this holder or group, too much was unsettled to read on.
+ *     parked, lost: Events that went to ``_sys.dlq.NAME``; that were gone before they were
+ *         settled.
+ *     reason: Why it is stopped.
+ */
+export interface DurableInfo {
+  readonly name: string;
+  readonly owner: string;
+  readonly patterns: readonly string[];
+  readonly state: string;
+  readonly position: number;
+  readonly lag: number;
+  readonly members: number;
+  readonly holders: readonly string[];
+  readonly waiting: number;
+  readonly in_hand: number;
+  readonly stalls: number;
+  readonly parked: number;
+  readonly lost: number;
+  readonly reason: string | null;
+}
+
+/**
  * The subscription brings nothing more, and its sid is free; what was in hand went back.
  *
  * Attributes:
@@ -408,6 +439,26 @@ export interface Reset {
 }
 
 /**
+ * Let a durable subscription go on with the event at which it stopped.
+ *
+ * Attributes:
+ *     skip: Go on after it.
+ */
+export interface Resume {
+  readonly skip?: boolean;
+}
+
+/**
+ * What came of it.
+ *
+ * Attributes:
+ *     resumed: False if it had not stopped.
+ */
+export interface Resumed {
+  readonly resumed: boolean;
+}
+
+/**
  * All policies, the most specific first.
  *
  * Attributes:
@@ -453,6 +504,29 @@ export interface Sub {
   readonly member?: string | null;
   readonly tries?: number | null;
   readonly on_exhausted?: "park" | "stop" | null;
+}
+
+/**
+ * One subscription that a client has open.
+ *
+ * Attributes:
+ *     conn: The connection: a WebSocket's actor, or ``stream/N``.
+ *     durable: The name of the durable subscription that it holds, or of the group.
+ *     position: The last seq scanned; of a durable one: everything up to it is settled.
+ *     lag: Seqs between the position and the head, of whatever topics.
+ *     window: Most events unacknowledged; null where none are acknowledged.
+ *     unacked: Events sent and not acknowledged.
+ */
+export interface SubscriptionInfo {
+  readonly conn: string;
+  readonly sid: string;
+  readonly owner: string;
+  readonly patterns: readonly string[];
+  readonly durable: string | null;
+  readonly position: number;
+  readonly lag: number;
+  readonly window: number | null;
+  readonly unacked: number;
 }
 
 /** One topic, as counted in the log. */
