@@ -136,10 +136,8 @@ async def test_the_last_event_id_beats_the_address(desk: Any) -> None:
 async def test_every_place_to_leave_is_a_place_to_go_on(desk: Any) -> None:
     """Whichever event was the last that a client saw, the next one follows."""
     await asyncio.gather(*(desk.bus.publish_event(("a.b", "other")[n % 2], n) for n in range(12)))
-    ids = []
     async with stream(desk, "?pattern=a.*&from=earliest") as source:
-        for _ in range(6):
-            ids.append((await source.event())["id"])
+        ids = [(await source.event())["id"] for _ in range(6)]
     for at, last in enumerate(ids[:-1]):
         async with stream(desk, "?pattern=a.*", Last_Event_ID=last) as source:
             assert (await source.event())["id"] == ids[at + 1]
@@ -285,16 +283,19 @@ def is_stalled(desk: Any, lags: list[int]) -> bool:
 
 
 async def test_streams_and_sockets_share_the_servers_limit(tmp_path: Path, until: Until) -> None:
-    async with serving(tmp_path, sockets=2) as desk:
-        async with desk.client() as one, stream(desk) as source:
-            await source.block()
-            answer = await desk.ask("GET", "/v1/stream")
-            assert (answer.status, answer.json()["code"]) == (429, "overloaded")
-            assert answer.json()["limit"] == 2
-            await one.connection.close()
-            await until(lambda: not desk.connections())
-            async with stream(desk) as another:
-                assert await another.block() is not None
+    async with (
+        serving(tmp_path, sockets=2) as desk,
+        desk.client() as one,
+        stream(desk) as source,
+    ):
+        await source.block()
+        answer = await desk.ask("GET", "/v1/stream")
+        assert (answer.status, answer.json()["code"]) == (429, "overloaded")
+        assert answer.json()["limit"] == 2
+        await one.connection.close()
+        await until(lambda: not desk.connections())
+        async with stream(desk) as another:
+            assert await another.block() is not None
 
 
 # --- who comes in -------------------------------------------------------------------------
