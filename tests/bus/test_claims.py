@@ -331,6 +331,19 @@ class Lives(RuleBasedStateMachine):
         self.met["ack out of order of seq"] += hand[: at + 1] != sorted(hand[: at + 1])
 
     @precondition(lambda self: any(self.hands.values()))
+    @rule(who=WHO, which=WHO)
+    def ack_one(self, who: int, which: int) -> None:
+        token = self._busy(who)
+        hand = self.hands[token]
+        seq = hand.pop(which % len(hand))
+        assert self.claims.has(token, seq)
+        assert self.claims.ack_one(token, seq, self.now)
+        assert not self.claims.has(token, seq)
+        self.heard[token] = self.now
+        self.settled.add(seq)
+        self.met["ack of one in the middle"] += any(s < seq for s in hand)
+
+    @precondition(lambda self: any(self.hands.values()))
     @rule(who=WHO, which=WHO, delay=st.sampled_from([0.0, 0.0, None, 5.0]))
     def nack(self, who: int, which: int, delay: float | None) -> None:
         token = self._busy(who)
@@ -365,8 +378,11 @@ class Lives(RuleBasedStateMachine):
         if seq > self.last[token]:
             with pytest.raises(BadRequest):
                 self.claims.ack(token, seq, self.now)
+            with pytest.raises(BadRequest):
+                self.claims.ack_one(token, seq, self.now)
         else:
             assert self.claims.ack(token, seq, self.now) == 0
+            assert not self.claims.ack_one(token, seq, self.now)
 
     @precondition(lambda self: self.token > len(self.hands))
     @rule(who=WHO, seq=st.integers(1, 60))
@@ -530,7 +546,7 @@ def play(seed: int, steps: int) -> None:
     life.begin()
     for _ in range(steps):
         who, which = dice.randrange(12), dice.randrange(12)
-        match dice.randrange(14):
+        match dice.randrange(15):
             case 0 | 1 if life.seq < 500:
                 life.offer(dice.choices(LANES, k=dice.randint(2, 8)), dice.randrange(3))
             case 2 if len(life.hands) < 4:
@@ -550,6 +566,8 @@ def play(seed: int, steps: int) -> None:
                 life.forget(dice.choices(range(1, life.seq + 1), k=3))
             case 13 if life.hands and dice.random() < 0.2:
                 life.give_back(who)
+            case 14 if any(life.hands.values()):
+                life.ack_one(who, which)
         life.nothing_is_settled_but_by_ack_or_after_the_last_try()
         life.windows_hold()
     life.teardown()
@@ -565,7 +583,7 @@ def test_lives_by_dice_agree_with_lists_and_meet_everything() -> None:
     for seed in range(80):
         play(seed, 250)
     print(Lives.met)
-    assert len(Lives.met) == 9
+    assert len(Lives.met) == 10
     assert min(Lives.met.values()) >= 20, Lives.met
 
 

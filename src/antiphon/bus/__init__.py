@@ -12,7 +12,7 @@ from antiphon.actors import ActorRef
 from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
 from antiphon.bus.bus import Bus, Page
 from antiphon.bus.durable import Lease
-from antiphon.bus.durables import DurableInfo, Durables
+from antiphon.bus.durables import Durables
 from antiphon.bus.event_bus import EventBusActor, Table
 from antiphon.bus.event_store import EventStoreActor
 from antiphon.bus.forgetting import forget
@@ -25,6 +25,7 @@ from antiphon.bus.protocol import BUS, STORE
 from antiphon.bus.retention import Policies, Policy
 from antiphon.bus.store import EventStore
 from antiphon.bus.subscription import Subscription
+from antiphon.messages import DurableInfo
 
 __all__ = [
     "ADMIN",

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Unpack
 from antiphon.actors import ActorRef, current_trace
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
-from antiphon.bus.durables import DurableInfo
+from antiphon.bus.durable import Lease
 from antiphon.bus.ephemeral import EphemeralPolicy
 from antiphon.bus.event_rules import (
     EVENT_BYTES,
@@ -51,7 +51,7 @@ from antiphon.errors import (
     cut,
 )
 from antiphon.ids import new_id
-from antiphon.messages import EventIn, Level, Published, TopicInfo
+from antiphon.messages import DurableInfo, EventIn, Level, Published, TopicInfo
 
 PATTERNS = 32
 QUERY_LIMIT = 500
@@ -494,19 +494,46 @@ class Bus:
             StorageUnavailable, Overloaded: It can't be kept now; 1,000 are there already.
         """
         holder = Holder(self._log.durables.save)
+        attached = await self.open_lease(
+            name,
+            *patterns,
+            on_ready=holder.wake,
+            start=start,
+            principal=principal,
+            member=member,
+            lease=lease,
+            **terms,
+        )
+        holder.hold(attached)
+        return holder
+
+    async def open_lease(
+        self,
+        name: str,
+        *patterns: str,
+        on_ready: Callable[[], None],
+        start: str | int = "now",
+        principal: Principal = SYSTEM,
+        member: str | None = None,
+        lease: float | None = None,
+        **terms: Unpack[TermsAsked],
+    ) -> Lease:
+        """As ``durable`` (and ``join``, with *members*), for a holder that pulls by itself.
+
+        It calls ``take`` until that gives None, then again after *on_ready*, and releases the
+        lease in the end.
+        """
         checked = self.check_patterns(patterns, principal) if patterns else ()
-        attached = await self._log.durables.attach(
+        return await self._log.durables.attach(
             name,
             checked,
             terms=_asked({"members": 1, **terms}),
             start=start,
             principal=principal,
             member=new_id() if member is None else member,
-            on_ready=holder.wake,
+            on_ready=on_ready,
             ttl=lease,
         )
-        holder.hold(attached)
-        return holder
 
     async def join(self, name: str, *patterns: str, **options: Unpack[HoldOptions]) -> Holder:
         """Join the group *name*: a durable subscription with room for many; see ``durable``.

@@ -275,10 +275,25 @@ class Claims:
             if claim.seq == seq:
                 break
         for claim in settled:
-            self._let_go(member, claim)
-            self._tidy(claim.lane, member)
-            self._forget(claim)
+            self._settle(member, claim)
         return len(settled)
+
+    def ack_one(self, token: int, seq: int, now: float) -> bool:
+        """Settle *seq* alone; False if it isn't in hand (any more).
+
+        Raises:
+            BadRequest: It was never handed anything that far.
+        """
+        member = self._member(token)
+        member.expires = now + member.ttl
+        if not self._holds(member, seq):
+            return False
+        self._settle(member, member.hand[seq])
+        return True
+
+    def has(self, token: int, seq: int) -> bool:
+        """Whether *seq* is in the member's hand."""
+        return seq in self._member(token).hand
 
     def nack(
         self, token: int, seq: int, now: float, *, reason: str, delay: float | None = None
@@ -416,6 +431,11 @@ class Claims:
         if lane.out == 0:
             lane.holder = None
         return lane
+
+    def _settle(self, member: _Member, claim: Claim) -> None:
+        self._let_go(member, claim)
+        self._tidy(claim.lane, member)
+        self._forget(claim)
 
     def _put_back(self, member: _Member, claims: Iterable[Claim]) -> None:
         """Let *claims* wait again, before all others of their lanes; the newest first."""

@@ -89,6 +89,21 @@ class Lease:
         """The subscription's."""
         return self._durable.name
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The subscription's."""
+        return self._durable.kept.patterns
+
+    @property
+    def position(self) -> int:
+        """Everything up to this seq is settled, by whomever."""
+        return self._durable.position
+
+    @property
+    def in_hand(self) -> int:
+        """How many events this holder has."""
+        return 0 if self.lost is not None else self._durable.in_hand_of(self)
+
     def take(self, limit: int = SLICE_EVENTS) -> list[Claim] | BusNotice | None:
         """The next events for this holder, which it has in hand from now on."""
         self._check()
@@ -101,6 +116,15 @@ class Lease:
         """Be done with *seq* and all that this holder was given before it; see ``Claims.ack``."""
         self._check()
         return self._durable.ack(self, _check_seq(seq))
+
+    def ack_one(self, seq: int) -> bool:
+        """Be done with *seq* alone; see ``Claims.ack_one``."""
+        self._check()
+        return self._durable.ack_one(self, _check_seq(seq))
+
+    def has(self, seq: int) -> bool:
+        """Whether *seq* is in this holder's hand."""
+        return self.lost is None and self._durable.has(self, seq)
 
     def nack(self, seq: int, *, reason: str = "refused", delay: float | None = None) -> bool:
         """Have *seq* come again after *delay* seconds; see ``Claims.nack``."""
@@ -322,6 +346,24 @@ class Durable:
         if settled:
             self._changed()
         return settled
+
+    def ack_one(self, lease: Lease, seq: int) -> bool:
+        """See ``Lease.ack_one``."""
+        assert self._claims is not None
+        done = self._claims.ack_one(lease.token, seq, self._now())
+        if done:
+            self._changed()
+        return done
+
+    def has(self, lease: Lease, seq: int) -> bool:
+        """See ``Lease.has``."""
+        assert self._claims is not None
+        return self._claims.has(lease.token, seq)
+
+    def in_hand_of(self, lease: Lease) -> int:
+        """See ``Lease.in_hand``."""
+        assert self._claims is not None
+        return self._claims.in_hand(lease.token)
 
     def nack(self, lease: Lease, seq: int, reason: str, delay: float | None) -> bool:
         """See ``Lease.nack``."""

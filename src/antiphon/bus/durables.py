@@ -33,6 +33,7 @@ from antiphon.errors import (
     StorageUnavailable,
     SubscriptionReset,
 )
+from antiphon.messages import DurableInfo
 
 if TYPE_CHECKING:
     from antiphon.actors import TimerHandle
@@ -53,37 +54,6 @@ JUMP_S = 86400.0
 DURABLES = 1000
 SNAPSHOT = 10_000
 """Most topics that a durable subscription can start with the last event of."""
-
-
-class DurableInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One durable subscription, now.
-
-    Attributes:
-        state: ``idle`` (nobody holds it), ``held`` or ``stopped``.
-        position: Every matching event up to this seq is settled.
-        lag: Seqs between the position and the head, of whatever topics.
-        holders: Their names.
-        waiting, in_hand: Events read and not settled: in nobody's hand, in somebody's.
-        stalls: How often, for this holder or group, too much was unsettled to read on.
-        parked, lost: Events that went to ``_sys.dlq.NAME``; that were gone before they were
-            settled.
-        reason: Why it is stopped.
-    """
-
-    name: str
-    owner: str
-    patterns: list[str]
-    state: str
-    position: int
-    lag: int
-    members: int
-    holders: list[str]
-    waiting: int
-    in_hand: int
-    stalls: int
-    parked: int
-    lost: int
-    reason: str | None = None
 
 
 class Durables:

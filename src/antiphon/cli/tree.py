@@ -10,6 +10,7 @@ from antiphon.cli import archive, events, keeping, server, watching, workers
 from antiphon.cli.actors import actors_app
 from antiphon.cli.benching import bench_app
 from antiphon.cli.doctor import doctor
+from antiphon.cli.subscriptions import subscriptions_app
 from antiphon.cli.topics import topics_app
 
 EVENTS, WORKERS, SERVER = "Events", "Workers", "Server"
@@ -49,6 +50,7 @@ app.command(rich_help_panel=EVENTS)(events.publish)
 app.command(rich_help_panel=EVENTS)(events.tail)
 app.command(rich_help_panel=EVENTS)(events.query)
 app.add_typer(topics_app, name="topics", rich_help_panel=EVENTS)
+app.add_typer(subscriptions_app, name="subscriptions", rich_help_panel=EVENTS)
 app.command(rich_help_panel=EVENTS)(keeping.retention)
 app.command(rich_help_panel=EVENTS)(keeping.forget)
 app.command(rich_help_panel=EVENTS)(watching.watch)

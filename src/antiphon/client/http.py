@@ -20,6 +20,7 @@ from antiphon.client.problems import error_from
 from antiphon.errors import BusError
 from antiphon.messages import (
     ActorInfo,
+    DurableInfo,
     EventIn,
     Forget,
     Forgotten,
@@ -28,7 +29,10 @@ from antiphon.messages import (
     Problem,
     Published,
     Refused,
+    Resume,
+    Resumed,
     RetentionInfo,
+    SubscriptionInfo,
     TopicInfo,
     WorkerInfo,
     WorkerStart,
@@ -177,6 +181,25 @@ class HttpClient:
     def forget(self, ask: Forget) -> Forgotten:
         """Remove events for good, or count them."""
         return _decode(self.post("/v1/forget", msgspec.json.encode(ask)), Forgotten)
+
+    def subscriptions(self) -> list[SubscriptionInfo]:
+        """List what clients are subscribed to now; not an admin's token: its own clients."""
+        return _decode(self.get("/v1/subscriptions"), list[SubscriptionInfo])
+
+    def durables(self) -> list[DurableInfo]:
+        """List the durable subscriptions and groups; not an admin's token: its own."""
+        return _decode(self.get("/v1/durables"), list[DurableInfo])
+
+    def drop_durable(self, name: str) -> None:
+        """Forget a durable subscription for good."""
+        self._ask("DELETE", f"/v1/durables/{quote(name, safe='')}", None)
+
+    def resume_durable(self, name: str, *, skip: bool = False) -> bool:
+        """Let a durable subscription that stopped go on; False if it had not stopped."""
+        ask = msgspec.json.encode(Resume(skip=skip))
+        return _decode(
+            self.post(f"/v1/durables/{quote(name, safe='')}/resume", ask), Resumed
+        ).resumed
 
     def actors(self) -> list[ActorInfo]:
         """List the living actors, parents before children."""

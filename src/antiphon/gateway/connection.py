@@ -9,37 +9,45 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import msgspec
 
 from antiphon.actors import Actor, ActorContext, Reason, Timer
-from antiphon.bus import Bus, Principal
+from antiphon.bus import Bus, Lease, Principal
 from antiphon.bus.event_bus import SCOPE
 from antiphon.bus.event_rules import decode_event
-from antiphon.errors import BusError, Unauthorized
+from antiphon.errors import ActorDead, BusError, Unauthorized
 from antiphon.gateway.closing import CloseCode
 from antiphon.gateway.flusher import Flusher
+from antiphon.gateway.hand import Hand
+from antiphon.gateway.held import HeldStream
+from antiphon.gateway.holdings import Holdings
 from antiphon.gateway.limits import WRITE_S
 from antiphon.gateway.publishing import results, submit
 from antiphon.gateway.pump import Pump
 from antiphon.gateway.pump import Transport as Writable
+from antiphon.gateway.register import Register, subscription_info
 from antiphon.gateway.session import (
     Authenticate,
     Close,
     Command,
     End,
+    Fail,
+    Hold,
     Open,
     Publish,
     Resume,
     Send,
     Session,
+    Settle,
 )
 from antiphon.gateway.stream import Stream
 from antiphon.ids import Cursor
-from antiphon.messages import EventIn, Published, Refused
+from antiphon.messages import EventIn, Published, Refused, SubscriptionInfo
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +110,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
         authenticate: Callable[[str], Principal | None],
         guest: Principal | None,
         going: Callable[[], bool],
+        register: Register,
     ) -> None:
         self._bus = bus
         self._transport = transport
@@ -109,6 +118,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
         self._authenticate = authenticate
         self._principal = guest
         self._going = going
+        self._register = register
         self._streams: dict[str, Stream] = {}
         self._groups: Counter[str] = Counter()
         self._publishing: set[asyncio.Task[None]] = set()
@@ -123,6 +133,16 @@ class WebSocketActor(Actor[ConnectionMessage]):
         self._session = Session(ctx.myself.path, self._clock.now())
         self._pump = Pump(self._transport, self._flusher, self._failed)
         self._transport.watch(self._pump.go_on)
+        self._holdings = Holdings(
+            self._bus,
+            ctx.myself.path,
+            opened=self._held,
+            declined=lambda ask, error: self._perform(self._session.declined(ask, error)),
+            ready=self._pump.ready,
+            failed=self._failed,
+        )
+        self._scope = ctx.system.groups
+        ctx.at_end(self._register.add(self._infos))
         ctx.at_end(self._let_go)
         self._arm(ctx)
 
@@ -133,7 +153,19 @@ class WebSocketActor(Actor[ConnectionMessage]):
             task.cancel()
         for stream in self._streams.values():
             stream.close()
+        self._holdings.end()
         self._transport.end(*self._closing)
+
+    def _infos(self) -> Iterator[SubscriptionInfo]:
+        """What ``GET /v1/subscriptions`` says of this connection."""
+        conn, head = self._ref.path, self._bus.head
+        for stream in self._streams.values():
+            window = self._session.windows[stream.sid]
+            yield subscription_info(
+                conn, stream.subscription, head, window=window.size, unacked=window.unacked
+            )
+        for held in self._holdings:
+            yield held.info(conn, head)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         """One of the tasks beside the hooks is over; a fault in it is this actor's fault."""
@@ -170,6 +202,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
                 await self._hold_back(ctx)
             case Tick():
                 await self._do(self._session.tick(self._clock.now()), ctx)
+                self._holdings.renew()
                 for stream in self._streams.values():
                     pos = stream.pos()
                     if pos is not None:
@@ -208,15 +241,23 @@ class WebSocketActor(Actor[ConnectionMessage]):
                     await self._do(self._admit(token), ctx)
                     self._arm(ctx)
                 case Open():
-                    await self._do(self._open(command, ctx), ctx)
+                    await self._do(self._open(command), ctx)
+                case Hold():
+                    assert self._principal is not None
+                    self._holdings.open(command, self._principal)
                 case Close(sid):
-                    self._close(sid, ctx)
+                    self._close(sid)
+                case Settle():
+                    self._holdings.settle(command)
+                case Fail():
+                    self._holdings.fail(command)
                 case Publish():
                     self._publish(command)
                 case Resume(sid):
                     self._pump.ready(self._streams[sid])
                 case End(code, reason):
                     self._closing = (code, reason)
+                    self._holdings.end()
                     ctx.stop(reason)
 
     def _admit(self, token: str | None) -> list[Command]:
@@ -227,7 +268,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
             return self._session.denied(Unauthorized(what))
         return self._session.admitted(self._bus.epoch, self._bus.head, self._clock.now())
 
-    def _open(self, ask: Open, ctx: ActorContext[ConnectionMessage]) -> list[Command]:
+    def _open(self, ask: Open) -> list[Command]:
         assert self._principal is not None
         try:
             subscription = self._bus.open_subscription(
@@ -249,26 +290,51 @@ class WebSocketActor(Actor[ConnectionMessage]):
         )
         stream = Stream(subscription, self._session.windows[ask.sid])
         self._streams[ask.sid] = stream
-        for pattern in subscription.patterns:
-            self._groups[pattern] += 1
-            ctx.join(SCOPE, pattern)
+        self._join(subscription.patterns)
         self._pump.ready(stream)
         return commands
+
+    def _held(self, ask: Hold, lease: Lease) -> HeldStream:
+        """A durable subscription is open."""
+        cursor = self._bus.cursor
+        self._perform(self._session.held(ask, cursor(lease.position), list(lease.patterns)))
+        self._join(lease.patterns)
+        return HeldStream(
+            ask.sid,
+            lease,
+            self._session.hands.get(ask.sid) or Hand(ask.window),
+            cursor=cursor,
+            lost=lambda error: self._perform(self._session.lost(ask.sid, error)),
+        )
 
     def _wake(self, sid: str) -> None:
         stream = self._streams.get(sid)
         if stream is not None:
             self._pump.ready(stream)
 
-    def _close(self, sid: str, ctx: ActorContext[ConnectionMessage]) -> None:
-        stream = self._streams.pop(sid)
-        self._pump.forget(stream)
-        stream.close()
-        for pattern in stream.subscription.patterns:
+    def _close(self, sid: str) -> None:
+        stream = self._streams.pop(sid, None)
+        if stream is not None:
+            self._pump.forget(stream)
+            stream.close()
+            self._leave(stream.subscription.patterns)
+        held = self._holdings.close(sid)
+        if held is not None:
+            self._pump.forget(held)
+            self._leave(held.lease.patterns)
+
+    def _join(self, patterns: Sequence[str]) -> None:
+        for pattern in patterns:
+            self._groups[pattern] += 1
+            with suppress(ActorDead):  # it is ending, which leaves every group
+                self._scope.join(SCOPE, pattern, self._ref)
+
+    def _leave(self, patterns: Sequence[str]) -> None:
+        for pattern in patterns:
             self._groups[pattern] -= 1
             if not self._groups[pattern]:
                 del self._groups[pattern]
-                ctx.leave(SCOPE, pattern)
+                self._scope.leave(SCOPE, pattern, self._ref)
 
     def _publish(self, ask: Publish) -> None:
         """Hand the events over now, in order; answer when all are stored or refused."""
@@ -284,9 +350,18 @@ class WebSocketActor(Actor[ConnectionMessage]):
         task.add_done_callback(self._task_ended)
 
     def _put_results(self, ask: Publish, done: list[Published | Refused]) -> None:
-        for command in self._session.published(ask, done):
-            if isinstance(command, Send):
-                self._pump.put(_encode(command.frame))
+        self._perform(self._session.published(ask, done))
+
+    def _perform(self, commands: list[Command]) -> None:
+        """Do what may follow from something outside of the hooks: say it, close a subscription."""
+        for command in commands:
+            match command:
+                case Send(frame):
+                    self._pump.put(_encode(frame))
+                case Close(sid):
+                    self._close(sid)
+                case _:
+                    raise AssertionError(f"not outside of a hook: {command!r}")
 
 
 def _read(raw: msgspec.Raw) -> EventIn | BusError:

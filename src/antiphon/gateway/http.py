@@ -22,10 +22,13 @@ from antiphon.gateway.auth import Auth, bearer, cookie_name, read_cookies
 from antiphon.gateway.operations import NOBODY, Operation, Right, check_right, routes
 from antiphon.gateway.problems import HANDLERS
 from antiphon.gateway.publishing import Patience
+from antiphon.gateway.register import Register
 from antiphon.gateway.routes.events import EventRoutes
 from antiphon.gateway.routes.running import RunningRoutes, Workers
 from antiphon.gateway.routes.server import ServerRoutes
+from antiphon.gateway.routes.subscriptions import SubscriptionRoutes
 from antiphon.gateway.routes.topics import TopicRoutes
+from antiphon.gateway.sse import EventStreams
 
 
 class Http:
@@ -45,6 +48,8 @@ class Http:
         bus: Bus,
         system: ActorSystem,
         workers: Workers,
+        streams: EventStreams,
+        register: Register,
         auth: Auth,
         port: int,
         status: Callable[[], Any],
@@ -60,6 +65,7 @@ class Http:
             *EventRoutes(bus, self._patience).operations(),
             *TopicRoutes(bus, system).operations(),
             *RunningRoutes(system, workers).operations(),
+            *SubscriptionRoutes(bus, streams, register).operations(),
         ]
 
     def give_up(self) -> None:

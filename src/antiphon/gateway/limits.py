@@ -13,6 +13,8 @@ WINDOW = 10_000
 BODY_BYTES = 4 * 1024 * 1024
 LOGIN_BYTES = 4 * 1024
 HEADERS_BYTES = 64 * 1024
+DELAY_MS = 24 * 3600 * 1000
+"""Longest wait that a client may ask for before an event comes again."""
 SOCKETS = 1024
 
 TINY_BYTES = 64
@@ -26,6 +28,13 @@ FLUSH_BYTES = 64 * 1024
 HELLO_S = 10.0
 PING_S = 25.0
 PONG_S = 10.0
+LEASE_S = 60.0
+"""A durable subscription is lost to a connection that is not seen for so long; it is seen at
+each ping, and ends by itself long before."""
+COMMENT_S = 15.0
+"""An event stream says something at least so often."""
+CUT_S = 1.0
+"""An event stream that must end and whose client doesn't read is cut off after so long."""
 HEADERS_S = 10.0
 BODY_S = 30.0
 WRITE_S = 30.0

@@ -56,6 +56,8 @@ HANDSHAKE = frozenset(
 has narrower bounds for them than h11 and no answer where they are passed."""
 PONG = b"\x8a"
 TEXT = b"\x81"
+ABORT = "antiphon.abort"
+"""The extension of ASGI by which an HTTP answer is cut off with its connection."""
 FRAMES = "antiphon.frames"
 """The extension of ASGI by which a ``ResoluteSocket`` takes frames without waiting."""
 
@@ -105,6 +107,8 @@ class PatientHttp(H11Protocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.framing = self.conn = Framing()
+        self._serve = self.app
+        self.app = self._serve_with_abort
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._inlet = Inlet(transport, handle=self._handle, room=self._room)
@@ -141,6 +145,10 @@ class PatientHttp(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._inlet.go_on()
+
+    async def _serve_with_abort(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"] = {ABORT: self.transport.abort}
+        await self._serve(scope, receive, send)
 
     # --- what is no request -----------------------------------------------------------------
 

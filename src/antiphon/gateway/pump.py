@@ -13,10 +13,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from antiphon.gateway.flusher import Flusher
-from antiphon.gateway.stream import Parts, Stream
+from antiphon.gateway.stream import Parts
 
 OUTBOX = 256
 """Answers that may wait before the connection stops taking requests."""
+
+
+class Stream(Protocol):
+    """Whatever has frames of events: a subscription of one kind or the other."""
+
+    def frame(self) -> Parts | None:
+        """The next frame; None: nothing now."""
+        ...
 
 
 class Transport(Protocol):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.bus.position import START_WORDS
 from antiphon.errors import BadRequest, cut
 
 SINGLE = frozenset(
@@ -48,6 +49,39 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], dict[str, Any
     if given.get("before") is not None:
         given.setdefault("order", "desc")
     return patterns, given
+
+
+def stream_of(
+    pairs: Iterable[tuple[str, str]], last_event_id: str | None
+) -> tuple[list[str], str | int]:
+    """The patterns of an event stream, and where it starts.
+
+    Args:
+        last_event_id: A browser's, which comes back: it has seen more than its address says.
+
+    Raises:
+        BadRequest: A parameter is unknown, given twice, or no start.
+    """
+    patterns, rest = _split(pairs)
+    given: dict[str, str] = {}
+    for name, text in rest:
+        if name not in ("after", "from"):
+            raise BadRequest(
+                f"unknown parameter {cut(name)}, known are pattern, after, from", value=name
+            )
+        if name in given:
+            raise BadRequest(f"{name} is given twice", value=text)
+        given[name] = text
+    if len(given) > 1:
+        raise BadRequest("a stream starts by after or by from, not by both")
+    after, word = given.get("after"), given.get("from", "now")
+    if after in START_WORDS:
+        raise BadRequest(f"{after} goes into from, after takes a cursor or a seq", value=after)
+    if word not in START_WORDS:
+        raise BadRequest(
+            f"from must be one of {', '.join(START_WORDS)}, got {cut(word)}", value=word
+        )
+    return patterns, last_event_id or (word if after is None else after)
 
 
 def _split(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], list[tuple[str, str]]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from antiphon.actors import ActorSystem
@@ -28,8 +29,11 @@ from antiphon.gateway.http import Http
 from antiphon.gateway.limits import FRAME_BYTES, SOCKETS
 from antiphon.gateway.problems import reject_socket
 from antiphon.gateway.protocols import PatientHttp, ResoluteSocket
+from antiphon.gateway.register import Register
 from antiphon.gateway.routes.running import Workers
+from antiphon.gateway.seats import Seats
 from antiphon.gateway.sessions import SESSIONS, SessionsActor
+from antiphon.gateway.sse import EventStreams
 from antiphon.gateway.ws import SocketEndpoint
 
 logger = logging.getLogger(__name__)
@@ -80,7 +84,7 @@ class Gateway:
         status: What ``GET /v1/status`` shows: anything that msgspec can encode.
         shutdown: Called when ``POST /v1/shutdown`` was answered.
         web: The folder of the built page.
-        sockets: Most WebSockets at a time.
+        sockets: Most WebSockets and event streams at a time.
     """
 
     def __init__(
@@ -102,8 +106,13 @@ class Gateway:
         self._going = False
         host, self.port = listening.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        self._register = Register()
+        seats = Seats(sockets, lambda: self._going)
+        self._streams = EventStreams(bus, seats, self._register, hold=_no_hold)
         self._http = Http(
             bus=bus,
+            streams=self._streams,
+            register=self._register,
             system=system,
             workers=workers,
             auth=auth,
@@ -113,9 +122,7 @@ class Gateway:
             page_folder=page.Page(web),
         )
         self._routes = self._http.app()
-        self._sockets = SocketEndpoint(
-            system.ref(SESSIONS), guest=self._guest, going=lambda: self._going, limit=sockets
-        )
+        self._sockets = SocketEndpoint(system.ref(SESSIONS), guest=self._guest, seats=seats)
         self._audit = Audit(bus, system.clock)
         self.app = Guard(self._route, Rules(self.port), denied=self._audit.denied)
         self._server = _Server(self._config())
@@ -125,7 +132,12 @@ class Gateway:
 
     def sessions(self) -> SessionsActor:
         """The factory of the actor with the key ``SESSIONS``."""
-        return SessionsActor(self._bus, authenticate=self._auth.by_token, going=lambda: self._going)
+        return SessionsActor(
+            self._bus,
+            authenticate=self._auth.by_token,
+            going=lambda: self._going,
+            register=self._register,
+        )
 
     async def start(self) -> None:
         """Accept connections from now on."""
@@ -145,6 +157,7 @@ class Gateway:
     async def aclose(self) -> None:
         """Accept no more, answer what is in hand, say goodbye to every socket. Idempotent."""
         self._going = True
+        self._streams.end("the server is shutting down")
         await self._say_goodbye()
         self._server.end()
         if self._serving is None:
@@ -203,6 +216,11 @@ class Gateway:
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
         )
+
+
+def _no_hold(request: Request, ended: Callable[[str], None]) -> Callable[[], None]:
+    """The admin's token ends with the server."""
+    return lambda: None
 
 
 def _no_fault_of_ours(record: logging.LogRecord) -> bool:

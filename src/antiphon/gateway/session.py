@@ -4,8 +4,8 @@ It decides everything that the protocol ``bus.v1.json`` says about one connectio
 handshake, what may be asked and how often, acknowledgements, liveness, the end.
 Performing is ``connection.py``'s: it hands every frame to ``receive`` and the
 time to ``tick``, does what the commands say, and reports back by ``admitted``,
-``denied``, ``opened``, ``refused`` and ``published``. Time is seconds of any clock that
-never goes back.
+``denied``, ``opened``, ``refused``, ``held``, ``declined``, ``lost`` and ``published``.
+Time is seconds of any clock that never goes back.
 
 Promises: docs/semantics/gateway.md. Frames: docs/gateway.md.
 """
@@ -21,10 +21,13 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from antiphon.bus.parts import has_lone_surrogate, members, parts
+from antiphon.bus.terms import MEMBERS, Terms, TermsAsked, check_name, check_terms
 from antiphon.errors import BadRequest, BusError, PayloadTooLarge, Unauthorized, cut
 from antiphon.gateway.closing import CloseCode, bye
 from antiphon.gateway.faults import err
+from antiphon.gateway.hand import Hand
 from antiphon.gateway.limits import (
+    DELAY_MS,
     FRAME_BYTES,
     HELLO_S,
     LIMITS,
@@ -37,8 +40,10 @@ from antiphon.gateway.limits import (
 from antiphon.gateway.window import Window
 from antiphon.messages import (
     Ack,
+    Ended,
     Hello,
     Level,
+    Nack,
     Ok,
     Ping,
     Pong,
@@ -69,7 +74,7 @@ class Pub(
     level: Level = "synced"
 
 
-Incoming: TypeAlias = Hello | Sub | Pub | Ack | Unsub | Pong
+Incoming: TypeAlias = Hello | Sub | Pub | Ack | Nack | Unsub | Pong
 
 F = TypeVar("F")
 
@@ -103,8 +108,46 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Hold a durable subscription, then call ``held`` or ``declined``, once; never after ``Close``.
+
+    Attributes:
+        window: Also one of the terms.
+        member: The holder's name, if the client gave one.
+        terms: What it asked of the terms, checked.
+    """
+
+    id: int
+    sid: str
+    name: str
+    patterns: list[str]
+    start: str | int
+    window: int
+    member: str | None
+    terms: TermsAsked
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """This event of a durable subscription is done."""
+
+    sid: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """This event of a durable subscription failed; *delay* is seconds, None by the rule."""
+
+    sid: str
+    seq: int
+    delay: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
-    """Close the subscription *sid*."""
+    """Close the subscription *sid*, or call off its opening."""
 
     sid: str
 
@@ -133,7 +176,9 @@ class End:
     reason: str
 
 
-Command: TypeAlias = Send | Authenticate | Open | Close | Publish | Resume | End
+Command: TypeAlias = (
+    Send | Authenticate | Open | Hold | Close | Publish | Resume | Settle | Fail | End
+)
 
 
 class State(Enum):
@@ -161,6 +206,8 @@ class Session:
         self.conn = conn
         self.state = State.GREETING
         self.windows: dict[str, Window] = {}
+        self.hands: dict[str, Hand] = {}
+        self._opening: dict[str, Hold] = {}
         self._hello_by = now + HELLO_S
         self._ping_at = 0.0
         self._pong_by: float | None = None
@@ -195,6 +242,8 @@ class Session:
                 return self._answer(frame.id, self._pub, frame)
             case Ack():
                 return self._answer(None, self._ack, frame)
+            case Nack():
+                return self._answer(None, self._nack, frame)
             case Pong():
                 return []
 
@@ -217,32 +266,43 @@ class Session:
         return [Authenticate(frame.token)]
 
     def _sub(self, frame: Sub) -> list[Command]:
-        _check_sid(frame.sid)
-        if frame.sid in self.windows:
-            raise BadRequest(f"sid {frame.sid} is in use on this connection", value=frame.sid)
-        if len(self.windows) >= SUBSCRIPTIONS:
-            raise BadRequest(
-                f"a connection has at most {SUBSCRIPTIONS} subscriptions", limit=SUBSCRIPTIONS
-            )
+        self._check_free(frame.sid)
         if not 1 <= frame.window <= WINDOW:
             raise BadRequest(
                 f"window must be from 1 to {WINDOW}, got {frame.window}",
                 value=frame.window,
                 limit=WINDOW,
             )
-        if frame.after is not None and frame.start is not None:
-            raise BadRequest("a subscription starts by after or by from, not by both")
-        if isinstance(frame.after, str) and frame.after in ("now", "earliest", "last"):
-            raise BadRequest(f"{frame.after} goes into from, after takes a cursor or a seq")
-        start = frame.after if frame.after is not None else frame.start or "now"
+        start = _start(frame)
+        if frame.durable is not None or frame.group is not None:
+            hold = self._opening[frame.sid] = _hold(frame, start)
+            return [hold]
+        for name in ("member", "tries", "on_exhausted"):
+            if getattr(frame, name) is not None:
+                raise BadRequest(f"{name} goes with durable or group")
         return [
             Open(frame.id, frame.sid, frame.patterns, start, frame.narrow, frame.window),
         ]
 
+    def _check_free(self, sid: str) -> None:
+        """Whether *sid* may name another subscription."""
+        _check_sid(sid)
+        if sid in self.windows or sid in self.hands or sid in self._opening:
+            raise BadRequest(f"sid {sid} is in use on this connection", value=sid)
+        if len(self.windows) + len(self.hands) + len(self._opening) >= SUBSCRIPTIONS:
+            raise BadRequest(
+                f"a connection has at most {SUBSCRIPTIONS} subscriptions", limit=SUBSCRIPTIONS
+            )
+
     def _unsub(self, frame: Unsub) -> list[Command]:
-        if self.windows.pop(frame.sid, None) is None:
-            raise BadRequest(f"no subscription {cut(frame.sid)}", value=frame.sid)
-        return [Close(frame.sid), Send(Ok(id=frame.id))]
+        sid, done = frame.sid, Send(Ok(id=frame.id))
+        opening = self._opening.pop(sid, None)
+        if opening is not None:
+            called_off = BadRequest(f"{sid} was closed before it was open", value=sid)
+            return [Close(sid), Send(err(opening.id, called_off)), done]
+        if self.windows.pop(sid, None) is None and self.hands.pop(sid, None) is None:
+            raise BadRequest(f"no subscription {cut(sid)}", value=sid)
+        return [Close(sid), done]
 
     def _pub(self, frame: Pub) -> list[Command]:
         if not 1 <= len(frame.events) <= PUBLISH_EVENTS:
@@ -253,6 +313,10 @@ class Session:
         return [Publish(frame.id, frame.events, frame.level)]
 
     def _ack(self, frame: Ack) -> list[Command]:
+        hand = self.hands.get(frame.sid)
+        if hand is not None:
+            hand.check(frame.sid, frame.seq)
+            return [Settle(frame.sid, frame.seq)]
         window = self.windows.get(frame.sid)
         if window is None:
             return []  # it may have crossed an unsub
@@ -262,6 +326,23 @@ class Session:
                 value=frame.seq,
             )
         return [Resume(frame.sid)] if window.ack(frame.seq) else []
+
+    def _nack(self, frame: Nack) -> list[Command]:
+        if frame.sid in self.windows:
+            raise BadRequest(f"{frame.sid} is no durable subscription: nack is for those")
+        hand = self.hands.get(frame.sid)
+        if hand is None:
+            return []  # it may have crossed an unsub, or ended
+        hand.check(frame.sid, frame.seq)
+        delay_ms = frame.delay_ms
+        if delay_ms is not None and not 0 <= delay_ms <= DELAY_MS:
+            raise BadRequest(
+                f"delay_ms must be from 0 to {DELAY_MS}, got {delay_ms}",
+                value=delay_ms,
+                limit=DELAY_MS,
+            )
+        delay = None if delay_ms is None else delay_ms / 1000
+        return [Fail(frame.sid, frame.seq, delay, frame.reason)]
 
     # --- what was done about the commands --------------------------------------------------
 
@@ -287,6 +368,27 @@ class Session:
     def refused(self, request: int, error: BusError) -> list[Command]:
         """A request could not be done."""
         return [Send(err(request, error))]
+
+    def held(self, ask: Hold, pos: str, effective: list[str]) -> list[Command]:
+        """The durable subscription is this client's, as long as the connection lasts."""
+        if self.state is not State.OPEN:
+            return []
+        del self._opening[ask.sid]
+        self.hands[ask.sid] = Hand(ask.window)
+        return [Send(Ok(id=ask.id, pos=pos, effective=effective))]
+
+    def declined(self, ask: Hold, error: BusError) -> list[Command]:
+        """It could not be held."""
+        if self.state is not State.OPEN:
+            return []
+        del self._opening[ask.sid]
+        return [Send(err(ask.id, error))]
+
+    def lost(self, sid: str, error: BusError) -> list[Command]:
+        """A durable subscription is this client's no more."""
+        if self.state is not State.OPEN or self.hands.pop(sid, None) is None:
+            return []
+        return [Close(sid), Send(Ended(sid=sid, code=error.code, message=str(error)))]
 
     def published(self, ask: Publish, results: Sequence[Published | Refused]) -> list[Command]:
         """Every event of the pub has its result."""
@@ -365,6 +467,40 @@ def _id(found: dict[str, str]) -> int | None:
         return msgspec.json.decode(found.get("id", ""), type=int)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+
+
+def _start(frame: Sub) -> str | int:
+    """Where the subscription is to begin."""
+    if frame.after is not None and frame.start is not None:
+        raise BadRequest("a subscription starts by after or by from, not by both")
+    if isinstance(frame.after, str) and frame.after in ("now", "earliest", "last"):
+        raise BadRequest(f"{frame.after} goes into from, after takes a cursor or a seq")
+    return frame.after if frame.after is not None else frame.start or "now"
+
+
+def _hold(frame: Sub, start: str | int) -> Hold:
+    """Check what is asked of a durable subscription; its name first."""
+    if frame.durable is not None and frame.group is not None:
+        raise BadRequest("a subscription is durable or of a group: give one of them")
+    if frame.narrow:
+        raise BadRequest("a durable subscription can't be narrowed: give patterns that are allowed")
+    name = frame.group if frame.durable is None else frame.durable
+    terms = TermsAsked(members=1 if frame.group is None else MEMBERS, window=frame.window)
+    if frame.tries is not None:
+        terms["tries"] = frame.tries
+    if frame.on_exhausted is not None:
+        terms["on_exhausted"] = frame.on_exhausted
+    check_terms(Terms(), **terms)
+    return Hold(
+        frame.id,
+        frame.sid,
+        check_name(name),
+        frame.patterns,
+        start,
+        frame.window,
+        frame.member,
+        terms,
+    )
 
 
 def _check_sid(sid: str) -> None:

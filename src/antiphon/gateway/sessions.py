@@ -14,6 +14,7 @@ from antiphon.actors import Actor, ActorContext, ActorRef, Key, Request
 from antiphon.bus import Bus, Principal
 from antiphon.gateway.connection import ConnectionMessage, Transport, WebSocketActor
 from antiphon.gateway.flusher import Flusher
+from antiphon.gateway.register import Register
 
 INBOX = 32
 """Frames that may wait for a connection's actor; past it, its socket isn't read."""
@@ -46,10 +47,12 @@ class SessionsActor(Actor[SessionsMessage]):
         *,
         authenticate: Callable[[str], Principal | None],
         going: Callable[[], bool],
+        register: Register,
     ) -> None:
         self._bus = bus
         self._authenticate = authenticate
         self._going = going
+        self._register = register
         self._flusher = Flusher()
 
     async def handle(self, msg: SessionsMessage, ctx: ActorContext[SessionsMessage]) -> None:
@@ -61,6 +64,7 @@ class SessionsActor(Actor[SessionsMessage]):
                 authenticate=self._authenticate,
                 guest=msg.guest,
                 going=self._going,
+                register=self._register,
             )
 
         ctx.reply(msg, await ctx.spawn(make, f"c{msg.number}", capacity=INBOX))

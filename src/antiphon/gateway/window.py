@@ -28,6 +28,11 @@ class Window:
         """How many more may be sent now."""
         return self.size - self._unacked
 
+    @property
+    def unacked(self) -> int:
+        """How many were sent and not acknowledged."""
+        return self._unacked
+
     def sent(self, seqs: Sequence[int], upto: int) -> None:
         """Count events that were sent, ascending, with the position *upto* after them."""
         self._sent.append(seqs)

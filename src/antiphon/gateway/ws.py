@@ -15,9 +15,9 @@ from antiphon.bus import Principal
 from antiphon.errors import ActorError, BadRequest, Overloaded
 from antiphon.gateway.closing import CloseCode, bye
 from antiphon.gateway.connection import ClientLeft, ConnectionMessage, FrameIn
-from antiphon.gateway.limits import SOCKETS
 from antiphon.gateway.problems import encode, reject_socket
 from antiphon.gateway.protocols import FRAMES
+from antiphon.gateway.seats import Seats
 from antiphon.gateway.sessions import Accept, SessionsMessage
 from antiphon.gateway.stream import Parts
 from antiphon.messages.frames import SUBPROTOCOL
@@ -80,8 +80,7 @@ class SocketEndpoint:
     Args:
         sessions: Starts the actors.
         guest: Who a handshake's cookie belongs to, if that may be used.
-        going: Whether the server is shutting down: then none is accepted.
-        limit: Most sockets at a time.
+        seats: How many may be open.
     """
 
     def __init__(
@@ -89,30 +88,30 @@ class SocketEndpoint:
         sessions: ActorRef[SessionsMessage],
         *,
         guest: Callable[[Scope], Principal | None],
-        going: Callable[[], bool],
-        limit: int = SOCKETS,
+        seats: Seats,
     ) -> None:
         self._sessions = sessions
         self._guest = guest
-        self._going = going
-        self._limit = limit
+        self._seats = seats
         self._numbers = itertools.count(1)
         self.living: set[ActorRef[ConnectionMessage]] = set()
-        self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
-        if self._open >= self._limit or self._going():
-            why = "the server is shutting down" if self._going() else "too many sockets are open"
-            await reject_socket(send, Overloaded(why, retry_after_ms=1000, limit=self._limit))
+        try:
+            self._seats.take()
+        except Overloaded as error:
+            await reject_socket(send, error)
             return
+        try:
+            await self._sit(scope, receive, send)
+        finally:
+            self._seats.leave()
+
+    async def _sit(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         if SUBPROTOCOL not in scope.get("subprotocols", ()):
             await reject_socket(send, BadRequest(f"ask for the subprotocol {SUBPROTOCOL}"))
             return
-        self._open += 1
-        try:
-            await self._serve(scope, receive, send)
-        finally:
-            self._open -= 1
+        await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         await receive()  # websocket.connect

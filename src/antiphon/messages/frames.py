@@ -36,18 +36,33 @@ class Hello(_In, frozen=True, tag="hello"):
 class Sub(_In, frozen=True, tag="sub", rename={"start": "from"}):
     """Open a subscription at ``after`` (a cursor, or a bare seq) or ``from`` (a start word).
 
+    With ``durable`` or ``group`` it is one that has a name and keeps its place; where to
+    start counts only for a new one.
+
     Attributes:
+        patterns: May be left out for a durable one that is there.
         narrow: Take what the token allows of the patterns, in place of ``forbidden``.
         window: Most events sent and not yet acknowledged.
+        durable: Hold the durable subscription of this name, alone.
+        group: Join the group of this name.
+        member: The holder's name, which decides its share of a group; the same one again
+            gets the same share. Absent: one of the server's making.
+        tries: After so many failures an event is given up.
+        on_exhausted: Then it goes to ``_sys.dlq.NAME``, or the subscription stops there.
     """
 
     id: int
     sid: str
-    patterns: list[str]
+    patterns: list[str] = []
     after: str | int | None = None
     start: StartWord | None = None
     narrow: bool = False
     window: int = 1000
+    durable: str | None = None
+    group: str | None = None
+    member: str | None = None
+    tries: int | None = None
+    on_exhausted: Literal["park", "stop"] | None = None
 
 
 class Pub(_In, frozen=True, tag="pub"):
@@ -59,10 +74,24 @@ class Pub(_In, frozen=True, tag="pub"):
 
 
 class Ack(_In, frozen=True, tag="ack"):
-    """Everything up to *seq* was consumed: the window opens."""
+    """Everything up to *seq* was consumed: the window opens. Of a durable one: *seq* alone."""
 
     sid: str
     seq: int
+
+
+class Nack(_In, frozen=True, tag="nack"):
+    """An event of a durable subscription failed: it comes again, or is given up.
+
+    Attributes:
+        delay_ms: Until then; absent: 1 s, doubled with each failure, 60 s at most.
+        reason: Kept with it, should it be given up.
+    """
+
+    sid: str
+    seq: int
+    delay_ms: int | None = None
+    reason: str = "refused"
 
 
 class Unsub(_In, frozen=True, tag="unsub"):
@@ -76,7 +105,7 @@ class Pong(_In, frozen=True, tag="pong"):
     """The answer to ``ping``, within 10 s."""
 
 
-ClientFrame: TypeAlias = Hello | Sub | Pub | Ack | Unsub | Pong
+ClientFrame: TypeAlias = Hello | Sub | Pub | Ack | Nack | Unsub | Pong
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +139,8 @@ class Ok(_Out, frozen=True, tag="ok"):
     """The request *id* was done: ``pos`` and ``effective`` for sub, ``results`` for pub.
 
     Attributes:
-        pos: Where the subscription starts; None for ``last``, whose snapshot comes first.
+        pos: Where the subscription starts; None for ``last``, whose snapshot comes first. Of
+            a durable one: everything up to it is settled.
         effective: Its patterns, as they were granted.
     """
 
@@ -136,11 +166,16 @@ class Ev(_Out, frozen=True, tag="ev"):
     """Events of one subscription, in order; ``cursor`` is the position after them.
 
     An event without ``seq`` is ephemeral; a frame holds only such or none.
+
+    Attributes:
+        cursor: Of a durable subscription: everything up to it is settled.
+        attempts: How often each event was handed out, this time included; absent: once.
     """
 
     sid: str
     events: list[Event]
     cursor: str
+    attempts: list[int] | None = None
 
 
 class Pos(_Out, frozen=True, tag="pos"):
@@ -180,6 +215,18 @@ class Live(_Out, frozen=True, tag="live"):
     sid: str
 
 
+class Ended(_Out, frozen=True, tag="ended"):
+    """The subscription brings nothing more, and its sid is free; what was in hand went back.
+
+    Attributes:
+        code: Such as ``lease_lost`` or ``durable_stopped``.
+    """
+
+    sid: str
+    code: str
+    message: str
+
+
 class Ping(_Out, frozen=True, tag="ping"):
     """Answer with ``pong``."""
 
@@ -196,4 +243,6 @@ class Bye(_Out, frozen=True, tag="bye"):
     retry: bool
 
 
-ServerFrame: TypeAlias = Welcome | Ok | Err | Ev | Pos | Gap | Reset | Lag | Live | Ping | Bye
+ServerFrame: TypeAlias = (
+    Welcome | Ok | Err | Ev | Pos | Gap | Reset | Lag | Live | Ended | Ping | Bye
+)

@@ -112,6 +112,80 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
     scrubbed: bool = False
 
 
+class DurableInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One durable subscription, now.
+
+    Attributes:
+        state: ``idle`` (nobody holds it), ``held`` or ``stopped``.
+        position: Every matching event up to this seq is settled.
+        lag: Seqs between the position and the head, of whatever topics.
+        holders: Their names.
+        waiting, in_hand: Events read and not settled: in nobody's hand, in somebody's.
+        stalls: How often, for this holder or group, too much was unsettled to read on.
+        parked, lost: Events that went to ``_sys.dlq.NAME``; that were gone before they were
+            settled.
+        reason: Why it is stopped.
+    """
+
+    name: str
+    owner: str
+    patterns: list[str]
+    state: str
+    position: int
+    lag: int
+    members: int
+    holders: list[str]
+    waiting: int
+    in_hand: int
+    stalls: int
+    parked: int
+    lost: int
+    reason: str | None = None
+
+
+class SubscriptionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One subscription that a client has open.
+
+    Attributes:
+        conn: The connection: a WebSocket's actor, or ``stream/N``.
+        durable: The name of the durable subscription that it holds, or of the group.
+        position: The last seq scanned; of a durable one: everything up to it is settled.
+        lag: Seqs between the position and the head, of whatever topics.
+        window: Most events unacknowledged; null where none are acknowledged.
+        unacked: Events sent and not acknowledged.
+    """
+
+    conn: str
+    sid: str
+    owner: str
+    patterns: list[str]
+    durable: str | None = None
+    position: int
+    lag: int
+    window: int | None
+    unacked: int
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let a durable subscription go on with the event at which it stopped.
+
+    Attributes:
+        skip: Go on after it.
+    """
+
+    skip: bool = False
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it.
+
+    Attributes:
+        resumed: False if it had not stopped.
+    """
+
+    resumed: bool
+
+
 class ActorInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One actor, now.
 

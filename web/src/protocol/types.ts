@@ -5,9 +5,9 @@ export const SUBPROTOCOL = "bus.v1.json";
 /** The names of types that Antiphon itself uses; any other text is allowed too. */
 export type EventType = "worker_spawned" | "worker_progress" | "worker_complete" | "worker_failed" | "worker_cancelled" | "finding_new" | "finding_updated" | "chat_message" | "chat_typing" | "file_changed" | "file_created" | "file_deleted" | "user_input" | "user_command" | "system_heartbeat" | "system_error" | "custom.event";
 
-export type ClientFrame = Hello | Sub | Pub | Ack | Unsub | Pong;
+export type ClientFrame = Hello | Sub | Pub | Ack | Nack | Unsub | Pong;
 
-export type ServerFrame = Welcome | Ok | Err | Ev | Pos | Gap | Reset | Lag | Live | Ping | Bye;
+export type ServerFrame = Welcome | Ok | Err | Ev | Pos | Gap | Reset | Lag | Live | Ended | Ping | Bye;
 
 export type Level = "synced" | "committed" | "none";
 
@@ -15,7 +15,7 @@ export type StartWord = "now" | "earliest" | "last";
 
 export type WorkerState = "starting" | "running" | "waiting" | "stopping" | "ended";
 
-/** Everything up to *seq* was consumed: the window opens. */
+/** Everything up to *seq* was consumed: the window opens. Of a durable one: *seq* alone. */
 export interface Ack {
   readonly op: "ack";
   readonly sid: string;
@@ -59,6 +59,50 @@ export interface Bye {
   readonly retry: boolean;
 }
 
+/**
+ * One durable subscription, now.
+ *
+ * Attributes:
+ *     state: ``idle`` (nobody holds it), ``held`` or ``stopped``.
+ *     position: Every matching event up to this seq is settled.
+ *     lag: Seqs between the position and the head, of whatever topics.
+ *     holders: Their names.
+ *     waiting, in_hand: Events read and not settled: in nobody's hand, in somebody's.
+ *     stalls: How often, for this holder or group, too much was unsettled to read on.
+ *     parked, lost: Events that went to ``_sys.dlq.NAME``; that were gone before they were
+ *         settled.
+ *     reason: Why it is stopped.
+ */
+export interface DurableInfo {
+  readonly name: string;
+  readonly owner: string;
+  readonly patterns: readonly string[];
+  readonly state: string;
+  readonly position: number;
+  readonly lag: number;
+  readonly members: number;
+  readonly holders: readonly string[];
+  readonly waiting: number;
+  readonly in_hand: number;
+  readonly stalls: number;
+  readonly parked: number;
+  readonly lost: number;
+  readonly reason: string | null;
+}
+
+/**
+ * The subscription brings nothing more, and its sid is free; what was in hand went back.
+ *
+ * Attributes:
+ *     code: Such as ``lease_lost`` or ``durable_stopped``.
+ */
+export interface Ended {
+  readonly op: "ended";
+  readonly sid: string;
+  readonly code: string;
+  readonly message: string;
+}
+
 /** The request *id* was refused; id is None where the frame had none that could be read. */
 export interface Err {
   readonly op: "err";
@@ -75,12 +119,17 @@ export interface Err {
  * Events of one subscription, in order; ``cursor`` is the position after them.
  *
  * An event without ``seq`` is ephemeral; a frame holds only such or none.
+ *
+ * Attributes:
+ *     cursor: Of a durable subscription: everything up to it is settled.
+ *     attempts: How often each event was handed out, this time included; absent: once.
  */
 export interface Ev {
   readonly op: "ev";
   readonly sid: string;
   readonly events: readonly Event[];
   readonly cursor: string;
+  readonly attempts?: readonly number[] | null;
 }
 
 /**
@@ -251,10 +300,26 @@ export interface Login {
 }
 
 /**
+ * An event of a durable subscription failed: it comes again, or is given up.
+ *
+ * Attributes:
+ *     delay_ms: Until then; absent: 1 s, doubled with each failure, 60 s at most.
+ *     reason: Kept with it, should it be given up.
+ */
+export interface Nack {
+  readonly op: "nack";
+  readonly sid: string;
+  readonly seq: number;
+  readonly delay_ms?: number | null;
+  readonly reason?: string;
+}
+
+/**
  * The request *id* was done: ``pos`` and ``effective`` for sub, ``results`` for pub.
  *
  * Attributes:
- *     pos: Where the subscription starts; None for ``last``, whose snapshot comes first.
+ *     pos: Where the subscription starts; None for ``last``, whose snapshot comes first. Of
+ *         a durable one: everything up to it is settled.
  *     effective: Its patterns, as they were granted.
  */
 export interface Ok {
@@ -374,6 +439,26 @@ export interface Reset {
 }
 
 /**
+ * Let a durable subscription go on with the event at which it stopped.
+ *
+ * Attributes:
+ *     skip: Go on after it.
+ */
+export interface Resume {
+  readonly skip?: boolean;
+}
+
+/**
+ * What came of it.
+ *
+ * Attributes:
+ *     resumed: False if it had not stopped.
+ */
+export interface Resumed {
+  readonly resumed: boolean;
+}
+
+/**
  * All policies, the most specific first.
  *
  * Attributes:
@@ -391,19 +476,57 @@ export interface RetentionInfo {
 /**
  * Open a subscription at ``after`` (a cursor, or a bare seq) or ``from`` (a start word).
  *
+ * With ``durable`` or ``group`` it is one that has a name and keeps its place; where to
+ * start counts only for a new one.
+ *
  * Attributes:
+ *     patterns: May be left out for a durable one that is there.
  *     narrow: Take what the token allows of the patterns, in place of ``forbidden``.
  *     window: Most events sent and not yet acknowledged.
+ *     durable: Hold the durable subscription of this name, alone.
+ *     group: Join the group of this name.
+ *     member: The holder's name, which decides its share of a group; the same one again
+ *         gets the same share. Absent: one of the server's making.
+ *     tries: After so many failures an event is given up.
+ *     on_exhausted: Then it goes to ``_sys.dlq.NAME``, or the subscription stops there.
  */
 export interface Sub {
   readonly op: "sub";
   readonly id: number;
   readonly sid: string;
-  readonly patterns: readonly string[];
+  readonly patterns?: readonly string[];
   readonly after?: string | number | null;
   readonly from?: "now" | "earliest" | "last" | null;
   readonly narrow?: boolean;
   readonly window?: number;
+  readonly durable?: string | null;
+  readonly group?: string | null;
+  readonly member?: string | null;
+  readonly tries?: number | null;
+  readonly on_exhausted?: "park" | "stop" | null;
+}
+
+/**
+ * One subscription that a client has open.
+ *
+ * Attributes:
+ *     conn: The connection: a WebSocket's actor, or ``stream/N``.
+ *     durable: The name of the durable subscription that it holds, or of the group.
+ *     position: The last seq scanned; of a durable one: everything up to it is settled.
+ *     lag: Seqs between the position and the head, of whatever topics.
+ *     window: Most events unacknowledged; null where none are acknowledged.
+ *     unacked: Events sent and not acknowledged.
+ */
+export interface SubscriptionInfo {
+  readonly conn: string;
+  readonly sid: string;
+  readonly owner: string;
+  readonly patterns: readonly string[];
+  readonly durable: string | null;
+  readonly position: number;
+  readonly lag: number;
+  readonly window: number | null;
+  readonly unacked: number;
 }
 
 /** One topic, as counted in the log. */
