@@ -17,7 +17,8 @@ TOKEN = "t" * 43
 def test_a_missing_token_is_made_once_readable_by_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "admin-token"
     token = load_token(path)
-    assert len(token) == 43  # 256 bits in base64
+    assert token.startswith("anti_")
+    assert len(token) == 5 + 43  # 256 bits in base64
     assert path.stat().st_mode & 0o777 == 0o600
     assert load_token(path) == token
     assert [p.name for p in tmp_path.iterdir()] == ["admin-token"]

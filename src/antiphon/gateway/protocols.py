@@ -18,8 +18,8 @@ from websockets.frames import CTRL_OPCODES, Frame
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from antiphon.bus.allowance import Allowance
 from antiphon.errors import BadRequest
-from antiphon.gateway.allowance import Allowance
 from antiphon.gateway.headers import SECURITY_HEADERS
 from antiphon.gateway.inlet import PART_BYTES, Inlet
 from antiphon.gateway.limits import (
@@ -280,6 +280,13 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.on_room()
+
+    def cut_unwritten(self) -> bool:
+        """End the connection if something lies unwritten in this process; whether it did."""
+        if self._lost or not self._inlet.transport.get_write_buffer_size():
+            return False
+        self._cut()
+        return True
 
     async def send(self, message: Any) -> None:
         await super().send(message)

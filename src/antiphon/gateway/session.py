@@ -21,7 +21,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from antiphon.bus.parts import has_lone_surrogate, members, parts
-from antiphon.errors import BadRequest, BusError, PayloadTooLarge, Unauthorized, cut
+from antiphon.errors import BadRequest, BusError, Overloaded, PayloadTooLarge, cut
 from antiphon.gateway.closing import CloseCode, bye
 from antiphon.gateway.faults import err
 from antiphon.gateway.limits import (
@@ -43,6 +43,7 @@ from antiphon.messages import (
     Ping,
     Pong,
     Published,
+    Refresh,
     Refused,
     ServerFrame,
     Sub,
@@ -69,7 +70,7 @@ class Pub(
     level: Level = "synced"
 
 
-Incoming: TypeAlias = Hello | Sub | Pub | Ack | Unsub | Pong
+Incoming: TypeAlias = Hello | Sub | Pub | Ack | Unsub | Refresh | Pong
 
 F = TypeVar("F")
 
@@ -88,6 +89,14 @@ class Authenticate:
     """Find out who this is, then call ``admitted`` or ``denied``."""
 
     token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Go on by this token, then call ``renewed`` or ``refused``."""
+
+    id: int
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ class End:
     reason: str
 
 
-Command: TypeAlias = Send | Authenticate | Open | Close | Publish | Resume | End
+Command: TypeAlias = Send | Authenticate | Renew | Open | Close | Publish | Resume | End
 
 
 class State(Enum):
@@ -195,6 +204,8 @@ class Session:
                 return self._answer(frame.id, self._pub, frame)
             case Ack():
                 return self._answer(None, self._ack, frame)
+            case Refresh():
+                return [Renew(frame.id, frame.token)]
             case Pong():
                 return []
 
@@ -274,9 +285,15 @@ class Session:
         )
         return [Send(welcome)]
 
-    def denied(self, error: Unauthorized) -> list[Command]:
-        """It was not."""
-        return [Send(err(None, error)), *self._end(CloseCode.UNAUTHORIZED, str(error))]
+    def denied(self, error: BusError) -> list[Command]:
+        """It was not, or too many connections are open by it."""
+        crowded = isinstance(error, Overloaded)
+        code = CloseCode.CROWDED if crowded else CloseCode.UNAUTHORIZED
+        return [Send(err(None, error)), *self._end(code, str(error))]
+
+    def renewed(self, request: int) -> list[Command]:
+        """The connection lives by another token now."""
+        return [Send(Ok(id=request))]
 
     def opened(self, ask: Open, pos: str | None, upto: int, effective: list[str]) -> list[Command]:
         """The subscription is there, at *upto*; its window may be used from now on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.gateway.allowance import Allowance
+from antiphon.bus.allowance import Allowance
 
 
 def test_so_much_may_be_taken_at_once_and_then_no_more() -> None:
