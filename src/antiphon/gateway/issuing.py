@@ -36,6 +36,12 @@ class Issuer:
         self._audit = audit
         self._admin_file = admin_file
         self._changing = asyncio.Lock()
+        self._learning: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Find out who made which topics, if there are tokens whose topics are counted."""
+        if self._learning is None and self._bus.quotas is not None and len(self._auth.tokens):
+            self._learning = asyncio.create_task(self._bus.quotas.learn())
 
     def list(self) -> list[TokenInfo]:
         """Every living token."""
@@ -66,6 +72,7 @@ class Issuer:
             expires = None if ask.expires_in_s is None else now + _seconds(ask.expires_in_s)
             fresh = Secret(hash=digest(secret), created=now, expires=expires)
             grant = await self._put(ask, rights, fresh, now)
+        self.start()
         what = "replaced" if ask.replace else "issued"
         self._audit.token(what, grant.info, by)
         return TokenIssued(token=secret, info=grant.info)
@@ -75,8 +82,10 @@ class Issuer:
 
         Raises:
             NotFound: There is none.
+            BadRequest: *name* is none.
             StorageUnavailable: It has ended, but would be good again after a restart.
         """
+        check_name(name)
         grant = self._auth.tokens.drop(name)
         if grant is None:
             raise NotFound(f"no token is named {cut(name)}", value=name)
@@ -111,6 +120,9 @@ class Issuer:
 
     async def aclose(self) -> None:
         """Keep what was not worth a write of its own: when tokens were last used."""
+        if self._learning is not None:
+            self._learning.cancel()
+            await asyncio.gather(self._learning, return_exceptions=True)
         async with self._changing:
             if self._auth.tokens.unsaved:
                 await self._save("")

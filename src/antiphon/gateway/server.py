@@ -149,6 +149,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Accept connections from now on."""
+        self._issuer.start()
         self._serving = asyncio.create_task(self._server.serve([self._listening]), name="gateway")
         ready = asyncio.create_task(self._server.ready.wait())
         await asyncio.wait((self._serving, ready), return_when=asyncio.FIRST_COMPLETED)

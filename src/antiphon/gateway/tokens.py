@@ -31,6 +31,7 @@ MOST = 1000
 PATTERNS = 32
 ROLES: tuple[Role, ...] = ("worker", "terminal", "admin")
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+SECRET = re.compile(rf"\s*{PREFIX}[A-Za-z0-9_-]{{40}}")
 HASH = re.compile(r"[0-9a-f]{64}\Z")
 TAKEN = frozenset({"admin", "system", "nobody"})
 """Names that Antiphon gives itself."""
@@ -252,6 +253,8 @@ def check_name(name: str) -> str:
     Raises:
         BadRequest: It may not.
     """
+    if SECRET.match(name):
+        raise BadRequest("this is a token itself, its name is asked for")  # and never repeated
     if not NAME.match(name):
         raise BadRequest(
             f"a token's name is 1 to 64 of A-Z a-z 0-9 _ . -, got {cut(name)}", value=name, limit=64
