@@ -201,23 +201,23 @@ async def test_what_cannot_be_issued_is_refused_by_the_rule(
 
 
 async def test_a_name_is_given_once_even_to_many_at_a_time(desk: Desk) -> None:
-    answers = await asyncio.gather(*(desk.post("/v1/tokens", {"name": "ann"}) for _ in range(8)))
-    assert sorted(answer.status for answer in answers) == [201, *[400] * 7]
-    assert (
-        "already"
-        in problem(next(a for a in answers if a.status == 400), 400, "bad_request")["detail"]
-    )
+    answers = await asyncio.gather(*(desk.post("/v1/tokens", {"name": "ann"}) for _ in range(4)))
+    good, *others = sorted(answers, key=lambda answer: answer.status)
+    assert good.status == 201
+    for other in others:
+        assert "named ann already" in problem(other, 400, "bad_request")["detail"]
 
 
 async def test_tokens_made_and_revoked_at_once_end_as_the_file_says(
     desk: Desk, tmp_path: Path
 ) -> None:
-    async def one(n: int) -> None:
-        await desk.issue(f"n{n}")
-        if n % 2:
-            assert (await desk.ask("DELETE", f"/v1/tokens/n{n}")).status == 204
+    async def some(first: int) -> None:
+        for n in range(first, 12, 4):
+            await desk.issue(f"n{n}")
+            if n % 2:
+                assert (await desk.ask("DELETE", f"/v1/tokens/n{n}")).status == 204
 
-    await asyncio.gather(*(one(n) for n in range(12)))
+    await asyncio.gather(*(some(first) for first in range(4)))
     kept = [f"n{n}" for n in range(0, 12, 2)]
     assert sorted(info["name"] for info in await desk.get("/v1/tokens")) == sorted(kept)
     assert sorted(one.name for one in Tokens(tmp_path / "tokens.json")) == sorted(kept)
