@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from antiphon.actors import Clock
 from antiphon.bus import Bus, Principal
 from antiphon.errors import BusError
+from antiphon.gateway.faults import redacted
 from antiphon.messages import Published, TokenInfo
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,12 @@ class Audit:
             fold.left_out += 1
             return
         fold.next = now + EVERY_S
-        payload = {"kind": kind, "reason": reason[:500], "path": path[:200], "also": fold.left_out}
+        payload = {
+            "kind": kind,
+            "reason": redacted(reason)[:500],
+            "path": redacted(path)[:200],
+            "also": fold.left_out,
+        }
         if name is not None:
             payload["principal"] = name
         fold.left_out = 0

@@ -54,6 +54,8 @@ HANDSHAKE = frozenset(
 )
 """All that a handshake is judged by. The other headers are not shown to websockets, which
 has narrower bounds for them than h11 and no answer where they are passed."""
+SILENT = logging.Logger("silent", logging.CRITICAL + 1)
+"""Of a trial: it would write handshakes with their queries to a log of level DEBUG."""
 PONG = b"\x8a"
 TEXT = b"\x81"
 FRAMES = "antiphon.frames"
@@ -182,7 +184,7 @@ class PatientHttp(H11Protocol):
             scope["http_version"].encode(),
             b"".join(b"%s: %s\r\n" % pair for pair in self.headers if pair[0] in HANDSHAKE),
         )
-        trial = ServerProtocol()
+        trial = ServerProtocol(logger=SILENT)
         trial.receive_data(self._handshake)
         return any(
             not isinstance(event, Frame) and trial.accept(event).status_code == 101  # type: ignore[arg-type]

@@ -357,7 +357,8 @@ def _read(data: str | bytes) -> Incoming:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         lone = has_lone_surrogate(data)
         why = "a text has a lone surrogate" if lone else cut(str(error), 160)
-        raise BadRequest(f"not a frame: {why}", value=data) from None
+        value = None if "token" in data else data  # hello or refresh, misspelt
+        raise BadRequest(f"not a frame: {why}", value=value) from None
     return frame
 
 
