@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,6 @@ def test_a_token_is_printed_alone_works_and_ends_when_it_is_revoked(live: Shell)
     listed = live.ok("token", "list")
     assert "chat.*,build.*" in listed
     assert token not in listed
-    (info,) = map(json.loads, live.ok("token", "list", "--json").splitlines())
-    assert (info["name"], info["pub"], info["deny"]) == ("ann", ["chat.*"], ["chat.secret"])
     assert live.ok("token", "revoke", "ann") == "ann is revoked\n"
     refused = live("query", ANTIPHON_TOKEN=token)
     assert (refused.returncode, "(unauthorized)" in refused.stderr) == (1, True)
