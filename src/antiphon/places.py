@@ -17,6 +17,7 @@ from antiphon.errors import StartError, cut
 ENV_PREFIX = "ANTIPHON_"
 SERVER_FILE = "server.json"
 TOKEN_FILE = "admin-token"
+TOKENS_FILE = "tokens.json"
 LOG_FILE = "log.db"
 SCHEMAS_FILE = "schemas.json"
 LOCK_FILE = "lock"

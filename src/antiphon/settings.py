@@ -85,6 +85,36 @@ class Settings(BaseSettings):
     max_sockets: int = Field(
         1024, ge=1, description="most WebSockets at once", json_schema_extra={"unit": "sockets"}
     )
+    max_token_sockets: int = Field(
+        64,
+        ge=1,
+        description="most connections at once of one issued token",
+        json_schema_extra={"unit": "sockets"},
+    )
+    max_rate: int = Field(
+        500,
+        ge=1,
+        description="most events that one issued token publishes, on average",
+        json_schema_extra={"unit": "events/s"},
+    )
+    max_burst: int = Field(
+        2000,
+        ge=1,
+        description="most events that it publishes at once",
+        json_schema_extra={"unit": "events"},
+    )
+    max_rate_bytes: int = Field(
+        1024 * 1024,
+        ge=1,
+        description="most bytes of these; four seconds' worth at once",
+        json_schema_extra={"unit": "bytes/s"},
+    )
+    max_topics: int = Field(
+        10_000,
+        ge=1,
+        description="most topics that one issued token makes",
+        json_schema_extra={"unit": "topics"},
+    )
 
     @classmethod
     def settings_customise_sources(

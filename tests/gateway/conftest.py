@@ -26,6 +26,8 @@ from antiphon.bus import (
     JanitorActor,
     Log,
     Policies,
+    Quota,
+    Quotas,
     Table,
 )
 from antiphon.errors import BadRequest, NotFound
@@ -126,11 +128,17 @@ class Desk:
             yield Socket(connection)
 
     @asynccontextmanager
-    async def client(self, **options: Any) -> AsyncIterator[Socket]:
-        """A connection that has been welcomed."""
+    async def client(self, token: str | None = None, **options: Any) -> AsyncIterator[Socket]:
+        """A connection that has been welcomed, by the admin token unless another is given."""
         async with self.socket(**options) as socket:
-            await socket.hello(self.token)
+            await socket.hello(token or self.token)
             yield socket
+
+    async def issue(self, name: str, **ask: Any) -> str:
+        """A token for *name*."""
+        answer = await self.post("/v1/tokens", {"name": name, **ask})
+        assert answer.status == 201, answer
+        return str(answer.json()["token"])
 
     def connections(self) -> list[str]:
         """The keys of the living connections' actors."""
@@ -219,14 +227,17 @@ def _ask(
 
 
 @asynccontextmanager
-async def serving(web: Path, **options: Any) -> AsyncIterator[Desk]:
+async def serving(
+    web: Path, *, auth: Auth | None = None, quota: Quota | None = None, **options: Any
+) -> AsyncIterator[Desk]:
     """A server with nothing in its log."""
     store = MemoryEventStore()
     log = Log(store)
     table = Table(log)
     try:
         async with ActorSystem("desk") as system:
-            bus = Bus(log, system.ref(BUS))
+            quotas = None if quota is None else Quotas(log, quota)
+            bus = Bus(log, system.ref(BUS), quotas=quotas)
             janitor = Janitor(bus, Policies())
             owners: list[Child[Any]] = [
                 Child(STORE, lambda: EventStoreActor(log)),
@@ -237,7 +248,7 @@ async def serving(web: Path, **options: Any) -> AsyncIterator[Desk]:
             gateway = Gateway(
                 bus=bus,
                 system=system,
-                auth=Auth(TOKEN),
+                auth=Auth(TOKEN) if auth is None else auth,
                 workers=DeskWorkers(),
                 listening=bind("127.0.0.1", 0),
                 status=lambda: {"head": bus.head},

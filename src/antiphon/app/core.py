@@ -24,6 +24,8 @@ from antiphon.bus import (
     Log,
     Policies,
     Policy,
+    Quota,
+    Quotas,
     Table,
 )
 from antiphon.bus.bus import EPHEMERAL
@@ -59,6 +61,7 @@ async def core(
     ephemeral: Sequence[str] = (),
     schemas: Path | None = None,
     retention: Iterable[Policy] = (),
+    quota: Quota | None = None,
 ) -> AsyncIterator[Core]:
     """Run log and bus on *store*, supervised, until the block ends.
 
@@ -69,6 +72,7 @@ async def core(
             ``*.typing`` and ``_sys.stats.*``.
         schemas: The file that keeps the schemas of payloads; None keeps them in memory.
         retention: Policies beside the default ones, or in their places.
+        quota: What each principal may publish from outside; None: as much as it likes.
 
     Raises:
         StartError: The store or *schemas* can't be opened, or one of *ephemeral* is no pattern.
@@ -84,7 +88,8 @@ async def core(
     table = Table(log)
     try:
         async with ActorSystem(name, observer=observer, watchdog=watchdog) as system:
-            bus = Bus(log, system.ref(BUS), ephemeral=not_kept, schemas=rules)
+            quotas = None if quota is None else Quotas(log, quota)
+            bus = Bus(log, system.ref(BUS), ephemeral=not_kept, schemas=rules, quotas=quotas)
             janitor = Janitor(
                 bus, policies, holds=log.durables.settled, disk=lambda: disk_share(where)
             )

@@ -9,7 +9,14 @@ import os
 from pathlib import Path
 
 from antiphon.errors import StartError
-from antiphon.places import LOCK_FILE, LOG_FILE, SCHEMAS_FILE, SERVER_FILE, TOKEN_FILE
+from antiphon.places import (
+    LOCK_FILE,
+    LOG_FILE,
+    SCHEMAS_FILE,
+    SERVER_FILE,
+    TOKEN_FILE,
+    TOKENS_FILE,
+)
 
 
 class DataFolder:
@@ -37,6 +44,11 @@ class DataFolder:
     @property
     def token(self) -> Path:
         return self.path / TOKEN_FILE
+
+    @property
+    def tokens(self) -> Path:
+        """The issued tokens, as hashes."""
+        return self.path / TOKENS_FILE
 
     @property
     def server(self) -> Path:

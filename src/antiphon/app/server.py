@@ -30,10 +30,10 @@ from antiphon.bridges.files import (
     WatchEnded,
     check_root,
 )
-from antiphon.bus import Policies, Policy
+from antiphon.bus import Policies, Policy, Quota
 from antiphon.bus.retention import read_policies
 from antiphon.errors import BusError, NameTaken, SpawnFailed, StartError
-from antiphon.gateway import SESSIONS, Auth, Gateway, bind, load_token
+from antiphon.gateway import SESSIONS, Auth, Gateway, Tokens, bind, load_token
 from antiphon.messages import WorkerInfo, WorkerStart
 from antiphon.services.worker import (
     WORKERS,
@@ -100,6 +100,7 @@ class Server:
         self.folder.acquire()
         try:
             token = load_token(self.folder.token)
+            tokens = Tokens(self.folder.tokens)
             listening = bind(settings.host, settings.port)
             try:
                 observing = Observing()
@@ -112,9 +113,11 @@ class Server:
                     ephemeral=settings.ephemeral,
                     schemas=self.folder.schemas,
                     retention=kept_by,
+                    quota=_quota(settings),
                 ) as running:
                     observing.attach(running.bus)
-                    return await self._serve(running, listening, token, workspace, program)
+                    auth = Auth(token, tokens, sockets=settings.max_token_sockets)
+                    return await self._serve(running, listening, auth, token, workspace, program)
             finally:
                 listening.close()
         finally:
@@ -125,6 +128,7 @@ class Server:
         self,
         running: Core,
         listening: Any,
+        auth: Auth,
         token: str,
         workspace: Path | None,
         program: Program | None,
@@ -137,7 +141,8 @@ class Server:
         gateway = Gateway(
             bus=running.bus,
             system=system,
-            auth=Auth(token),
+            auth=auth,
+            admin_file=self.folder.token,
             workers=AskWorkers(system.ref(WORKERS)),
             listening=listening,
             status=lambda: self._status(running, gateway),
@@ -254,8 +259,18 @@ class Server:
             "dead_letters": len(running.system.dead_letters),
             "loop_blocked": watchdog.blocked if watchdog is not None else 0,
             "events": log.counters,
+            "refused": gateway.refusals,
             "removed": {**log.removals.counters, "size_bytes": log.removals.size_bytes},
         }
+
+
+def _quota(settings: Settings) -> Quota:
+    return Quota(
+        events_per_s=settings.max_rate,
+        events_at_once=settings.max_burst,
+        bytes_per_s=settings.max_rate_bytes,
+        topics=settings.max_topics,
+    )
 
 
 def policies(settings: dict[str, dict[str, Any]]) -> list[Policy]:

@@ -22,6 +22,7 @@ from antiphon.bus.janitor import JANITOR, Janitor, JanitorActor, ReportRetention
 from antiphon.bus.log import Log
 from antiphon.bus.notices import BusNotice, Ended, Gap, Lag, Live, Reset
 from antiphon.bus.protocol import BUS, STORE
+from antiphon.bus.quotas import Quota, Quotas
 from antiphon.bus.retention import Policies, Policy
 from antiphon.bus.store import EventStore
 from antiphon.bus.subscription import Subscription
@@ -55,6 +56,8 @@ __all__ = [
     "Policies",
     "Policy",
     "Principal",
+    "Quota",
+    "Quotas",
     "ReportRetention",
     "Reset",
     "Subscription",

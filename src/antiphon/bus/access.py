@@ -25,15 +25,19 @@ class Access:
         deny: Topics that may be neither, whatever the other two say.
         reserved: May publish to reserved topics (``_…``) that *pub* names: Antiphon's own
             code only, never a token.
+        admin: May administer as well: forget, schemas, everybody's durable subscriptions. That
+            is never read off the patterns: who sees everything need not be in charge.
 
     Raises:
         InvalidPattern: One is no pattern, or *pub* names reserved topics without the right.
+        ValueError: An admin is kept from something.
     """
 
     pub: tuple[str, ...] = ()
     sub: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     reserved: bool = False
+    admin: bool = False
 
     def __post_init__(self) -> None:
         for name in ("pub", "sub", "deny"):
@@ -45,6 +49,8 @@ class Access:
                     f"'{pattern}' can't be granted: reserved topics are written by Antiphon alone",
                     value=pattern,
                 )
+        if self.admin and not self._is_whole:
+            raise ValueError("an admin is kept from nothing: pub *, sub * and _sys.*, deny nothing")
 
     def may_publish(self, topic: str) -> bool:
         """Whether events may be published to *topic*."""
@@ -71,8 +77,7 @@ class Access:
         return _any_matches(self.sub, topic) and not _any_matches(self.deny, topic)
 
     @property
-    def is_admin(self) -> bool:
-        """Whether nothing is kept from it: it sees all, and may publish all but reserved topics."""
+    def _is_whole(self) -> bool:
         sees_all = all(_any_covers(self.sub, pattern) for pattern in ("*", "_sys.*"))
         return sees_all and _any_covers(self.pub, "*") and not self.deny
 
@@ -102,11 +107,13 @@ class Principal:
 
     Attributes:
         name: Recorded with each event: ``system``, ``actor:KEY``, or a token's name.
+        roles: What it may do apart from topics: ``worker``, ``terminal``.
         source: The ``source`` of their events that give none: ``/clients/NAME``.
     """
 
     name: str
     access: Access
+    roles: frozenset[str] = frozenset()
     source: str = field(init=False, compare=False)
     _hash: int = field(init=False, compare=False, repr=False)
 
@@ -126,8 +133,10 @@ def _any_covers(patterns: Iterable[str], pattern: str) -> bool:
     return any(covers(wide, pattern) for wide in patterns)
 
 
-ADMIN = Principal("admin", Access(pub=("*",), sub=("*", "_sys.*")))
+ADMIN = Principal("admin", Access(pub=("*",), sub=("*", "_sys.*"), admin=True))
 """The person whose token made this log: everything but writing reserved topics."""
 
-SYSTEM = Principal("system", Access(pub=("*", "_sys.*"), sub=("*", "_sys.*"), reserved=True))
+SYSTEM = Principal(
+    "system", Access(pub=("*", "_sys.*"), sub=("*", "_sys.*"), reserved=True, admin=True)
+)
 """Antiphon's own code."""

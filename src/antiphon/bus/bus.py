@@ -30,6 +30,7 @@ from antiphon.bus.iterator import EventIterator
 from antiphon.bus.log import Log
 from antiphon.bus.position import resolve
 from antiphon.bus.protocol import BusMessage, Subscribe, Unsubscribe
+from antiphon.bus.quotas import Quotas
 from antiphon.bus.schemas import Schemas
 from antiphon.bus.schemas import check as check_schemas
 from antiphon.bus.store import Query, Stored, StoreStatus
@@ -89,6 +90,7 @@ class Bus:
         actor: The EventBusActor, for subscriptions of actors.
         ephemeral: Patterns of topics whose events are handed on but not kept.
         schemas: Which payloads topics take; None: any, until ``set_schema``.
+        quotas: How much each principal may publish from outside; None: as much as it likes.
 
     Raises:
         InvalidPattern: One of *ephemeral* is none.
@@ -101,7 +103,9 @@ class Bus:
         *,
         ephemeral: Sequence[str] = EPHEMERAL,
         schemas: Schemas | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
+        self.quotas = quotas
         self._log = log
         self._actor = actor
         self._ephemeral = tuple(check_pattern(pattern) for pattern in ephemeral)
@@ -173,7 +177,7 @@ class Bus:
                 nothing queued.
             Overloaded, StorageUnavailable, IdConflict, WrongExpectedSeq: By the future.
         """
-        head = self._letterhead(topic, principal)
+        head = self._letterhead(topic, principal, remote=remote)
         words = check_payload(payload, limit=EVENT_BYTES)
         if head.schemas:
             check_schemas(topic, payload, head.schemas)
@@ -218,6 +222,12 @@ class Bus:
                 limit=EVENT_BYTES,
             )
         future: asyncio.Future[Published] = self._log.loop.create_future()
+        if remote and self.quotas is not None:
+            try:
+                self.quotas.charge(principal, len(body))
+            except Overloaded as error:
+                future.set_exception(error)
+                return future
         if head.ephemeral:
             self._pass_on(topic, b"{" + body)
             future.set_result(Published(id=name, seq=None, level="none"))
@@ -277,7 +287,7 @@ class Bus:
             remote=remote,
         )
 
-    def _letterhead(self, topic: str, principal: Principal) -> Letterhead:
+    def _letterhead(self, topic: str, principal: Principal, *, remote: bool) -> Letterhead:
         """What is known of *topic* for *principal*; decided once for each pair."""
         if principal is not self._writer:
             self._writer = principal
@@ -291,6 +301,8 @@ class Bus:
             if not principal.access.may_publish(topic):
                 raise Forbidden(f"{principal.name} may not publish to {topic}", value=topic)
             ephemeral = any(matches(pattern, topic) for pattern in self._ephemeral)
+            if remote and self.quotas is not None and not ephemeral:
+                self.quotas.check_topic(principal, topic)
             schemas = self._schemas.of(topic)
             head = Letterhead.of(topic, principal, ephemeral=ephemeral, schemas=schemas)
             self._keep(head, topic, principal)

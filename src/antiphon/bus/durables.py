@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from antiphon.actors import Clock, RealClock
-from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
+from antiphon.bus.access import SYSTEM, Access, Principal
 from antiphon.bus.durable import Durable, Lease, check_right, trimmed_past
 from antiphon.bus.event_rules import check_text
 from antiphon.bus.index import PatternIndex
@@ -389,7 +389,7 @@ class Durables:
         return durable
 
     def _check_owner(self, durable: Durable, principal: Principal) -> None:
-        if principal.name not in (durable.kept.owner, SYSTEM.name, ADMIN.name):
+        if principal.name != durable.kept.owner and not principal.access.admin:
             raise Forbidden(
                 f"{durable.name} is not {principal.name}'s, but {durable.kept.owner}'s",
                 value=durable.name,

@@ -70,7 +70,7 @@ async def forget(
 
     Raises:
         BadRequest, InvalidPattern: Not exactly one of the two is given, or it is none.
-        Forbidden: *principal* may not publish and see everything.
+        Forbidden: *principal* is no admin.
         StoreUnavailable, StoreCorrupt, StorageUnavailable: The disk refuses; some may be gone.
     """
     _check(pattern, id, principal)
@@ -99,10 +99,8 @@ async def forget(
 def _check(pattern: str | None, id: str | None, principal: Principal) -> None:
     if (pattern is None) == (id is None):
         raise BadRequest("forget takes either a pattern or an id")
-    if not principal.access.is_admin:
-        raise Forbidden(
-            f"{principal.name} may not forget: that needs the right to publish and see everything"
-        )
+    if not principal.access.admin:
+        raise Forbidden(f"{principal.name} may not forget: that is an admin's")
     if pattern is not None:
         check_pattern(pattern)
     if id is not None:

@@ -11,6 +11,7 @@ from antiphon.cli.actors import actors_app
 from antiphon.cli.benching import bench_app
 from antiphon.cli.doctor import doctor
 from antiphon.cli.subscriptions import subscriptions_app
+from antiphon.cli.tokens import token_app
 from antiphon.cli.topics import topics_app
 
 EVENTS, WORKERS, SERVER = "Events", "Workers", "Server"
@@ -64,6 +65,7 @@ app.command(rich_help_panel=WORKERS)(workers.ps)
 app.command(rich_help_panel=WORKERS)(workers.logs)
 app.command(rich_help_panel=WORKERS)(workers.stop)
 app.add_typer(actors_app, name="actors", rich_help_panel=SERVER)
+app.add_typer(token_app, name="token", rich_help_panel=SERVER)
 app.command(rich_help_panel=SERVER)(server.status)
 app.command(rich_help_panel=SERVER)(server.shutdown)
 app.command(rich_help_panel=SERVER)(server.config)

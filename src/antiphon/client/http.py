@@ -33,6 +33,9 @@ from antiphon.messages import (
     Resumed,
     RetentionInfo,
     SubscriptionInfo,
+    TokenCreate,
+    TokenInfo,
+    TokenIssued,
     TopicInfo,
     WorkerInfo,
     WorkerStart,
@@ -228,6 +231,28 @@ class HttpClient:
     def shutdown(self) -> None:
         """Ask the server to end in order; it does so after its answer."""
         self.post("/v1/shutdown", b"{}")
+
+    # --- tokens ------------------------------------------------------------------------------
+
+    def me(self) -> TokenInfo:
+        """Read whose token this is, and what it opens."""
+        return _decode(self.get("/v1/me"), TokenInfo)
+
+    def tokens(self) -> list[TokenInfo]:
+        """List the issued tokens."""
+        return _decode(self.get("/v1/tokens"), list[TokenInfo])
+
+    def create_token(self, ask: TokenCreate) -> TokenIssued:
+        """Issue a token, or replace one."""
+        return _decode(self.post("/v1/tokens", msgspec.json.encode(ask)), TokenIssued)
+
+    def revoke_token(self, name: str) -> None:
+        """End a token and all connections that are open by it."""
+        self._ask("DELETE", f"/v1/tokens/{quote(name, safe='')}", None)
+
+    def rotate_admin_token(self) -> TokenIssued:
+        """Replace the admin token; this client's own, so the next request needs the new one."""
+        return _decode(self.post("/v1/admin-token", b"{}"), TokenIssued)
 
     # --- requests ----------------------------------------------------------------------------
 

@@ -3,9 +3,20 @@
 Promises: docs/semantics/gateway.md. The protocol for users: docs/gateway.md.
 """
 
-from antiphon.gateway.auth import Auth, load_token
+from antiphon.gateway.auth import Auth, load_token, make_token
 from antiphon.gateway.routes.running import Workers
 from antiphon.gateway.server import Gateway, bind
 from antiphon.gateway.sessions import SESSIONS, SessionsActor
+from antiphon.gateway.tokens import Tokens
 
-__all__ = ["SESSIONS", "Auth", "Gateway", "SessionsActor", "Workers", "bind", "load_token"]
+__all__ = [
+    "SESSIONS",
+    "Auth",
+    "Gateway",
+    "SessionsActor",
+    "Tokens",
+    "Workers",
+    "bind",
+    "load_token",
+    "make_token",
+]

@@ -1,64 +1,150 @@
-"""Who is asking: the admin token, and the cookie that the page gets for it.
+"""Who is asking: the admin token, the issued ones, and the cookie that the page gets for either.
 
-The token is in clear in one file of mode 0600 and nowhere else: not in logs, not in errors,
-not in addresses. The cookie is no copy of it but a random id and the time of the
-login, signed with a key derived from it, so cookies outlive a restart of the server and
-end with their token.
+The admin token is in clear in one file of mode 0600 and nowhere else: not in logs, not in
+errors, not in addresses. A cookie is no copy of a token but the token's id, the time of
+the login and a random number, signed with a key derived from the admin token: so cookies
+outlive a restart of the server, and end with the admin token and with their own. (A key
+made from what is kept of an issued token would let whoever reads that file make cookies.)
 """
 
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 from antiphon.bus import ADMIN, Principal
-from antiphon.errors import StartError
+from antiphon.errors import StartError, Unauthorized
+from antiphon.gateway.holds import Ended, Holds, Pass
+from antiphon.gateway.limits import TOKEN_SOCKETS
+from antiphon.gateway.private import read_private, write_private
+from antiphon.gateway.tokens import ID_CHARS, Grant, Secret, Tokens, new_secret
 
-TOKEN_BYTES = 32
 TOKEN_CHARS = 32
 """A token file with fewer characters is refused."""
 COOKIE_S = 30 * 24 * 3600
 """Seconds that a login is good for."""
 
 
+class _Admin:
+    """Whoever has the admin token."""
+
+    principal: Principal = ADMIN
+
+
 class Auth:
-    """Knows the admin token, and makes and checks cookies.
+    """Knows every token, makes and checks cookies, and says who is connected by what.
 
     Args:
         token: The admin token.
+        tokens: The issued ones.
         now: Seconds since 1970.
+        sockets: Most connections of one issued token's name.
+
+    Attributes:
+        unknown: How often a token or a cookie was shown that isn't known.
     """
 
-    def __init__(self, token: str, *, now: Callable[[], float] = time.time) -> None:
-        self._token = _digest(token)
-        self._key = hmac.digest(token.encode(), b"antiphon cookie 1", "sha256")
+    def __init__(
+        self,
+        token: str,
+        tokens: Tokens | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+        sockets: int = TOKEN_SOCKETS,
+    ) -> None:
+        self.tokens = Tokens() if tokens is None else tokens
+        self.unknown = 0
         self._now = now
+        self._take(token)
+        self.holds = Holds(sockets, now)
 
     def __repr__(self) -> str:
         return "<Auth>"
 
-    def by_token(self, token: str) -> Principal | None:
-        """Whose *token* it is; in constant time."""
-        return ADMIN if hmac.compare_digest(_digest(token), self._token) else None
+    def _take(self, token: str) -> None:
+        self._token = _digest(token)
+        self._key = hmac.digest(token.encode(), b"antiphon cookie 2", "sha256")
+        self._admin = Pass(f"admin-{self._token.hex()[:ID_CHARS]}", _Admin())
 
-    def make_cookie(self) -> str:
-        """A new login."""
-        login = f"{int(self._now())}.{secrets.token_hex(16)}"
-        return f"{login}.{self._sign(login)}"
+    def now(self) -> datetime:
+        """The time by which tokens expire."""
+        return datetime.fromtimestamp(self._now(), UTC)
 
-    def by_cookie(self, value: str) -> Principal | None:
-        """Whose login *value* is; None if it is none, or too old."""
+    # --- tokens -----------------------------------------------------------------------------
+
+    def by_token(self, token: str) -> Pass | None:
+        """What *token* opens; None: nothing. In constant time, as far as it is a secret."""
+        is_admin = hmac.compare_digest(_digest(token), self._token)
+        found = self.tokens.find(token)
+        if is_admin:
+            return self._admin
+        return self._counted(None if found is None else self._living(*found))
+
+    def _living(self, grant: Grant, secret: Secret) -> Pass | None:
+        now = self.now()
+        if not secret.living(now):
+            return None
+        self.tokens.used(grant, secret, now)
+        expires = None if secret.expires is None else secret.expires.timestamp()
+        return Pass(secret.id, grant, expires)
+
+    def _counted(self, passed: Pass | None) -> Pass | None:
+        self.unknown += passed is None
+        return passed
+
+    def hold(self, passed: Pass, ended: Ended, *, spare: int = 0) -> Callable[[], None]:
+        """Let *ended* be called when the token ends, while a connection lives by it.
+
+        Args:
+            spare: As ``Holds.add``.
+
+        Returns:
+            What undoes this.
+
+        Raises:
+            Unauthorized: It has ended meanwhile.
+            Overloaded: Too many connections are open by its name.
+        """
+        if not self._opens(passed):
+            raise Unauthorized("this token is not known any more")
+        return self.holds.add(passed, ended, spare=spare)
+
+    def _opens(self, passed: Pass) -> bool:
+        found = self.tokens.by_id(passed.id)
+        return passed is self._admin or (found is not None and found[1].living(self.now()))
+
+    def replace_admin(self, token: str) -> int:
+        """From now on *token* is the admin's; how many connections ended with the old one."""
+        old = self._admin
+        self._take(token)
+        return self.holds.end([old.id], "the admin token was replaced")
+
+    # --- cookies ----------------------------------------------------------------------------
+
+    def make_cookie(self, passed: Pass) -> tuple[str, int]:
+        """A new login, and the seconds that it is good for."""
+        now = self._now()
+        login = f"{passed.id}.{int(now)}.{secrets.token_hex(16)}"
+        left = COOKIE_S if passed.expires is None else max(0, int(passed.expires - now))
+        return f"{login}.{self._sign(login)}", min(COOKIE_S, left)
+
+    def by_cookie(self, value: str) -> Pass | None:
+        """Whose login *value* is; None if it is none, too old, or its token has ended."""
         login, dot, signature = value.rpartition(".")
         if not dot or not hmac.compare_digest(_digest(self._sign(login)), _digest(signature)):
+            return self._counted(None)
+        id, made, _ = login.split(".")
+        if self._now() - int(made) > COOKIE_S:
             return None
-        age = self._now() - int(login.partition(".")[0])
-        return ADMIN if age <= COOKIE_S else None
+        if id == self._admin.id:
+            return self._admin
+        found = self.tokens.by_id(id)
+        return None if found is None else self._living(*found)
 
     def _sign(self, login: str) -> str:
         return hmac.new(self._key, login.encode("utf-8", "replace"), sha256).hexdigest()
@@ -99,26 +185,13 @@ def load_token(path: Path) -> str:
     Raises:
         StartError: It can't be read or made, others may read it, or it is too short.
     """
+    data = read_private(path, "token file")
+    if data is None:
+        return make_token(path)
     try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return _make_token(path)
-    except OSError as error:
-        raise StartError(f"cannot read token file {path}: {_why(error)}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise StartError(f"token file {path} is no regular file")
-    if found.st_uid != os.geteuid():
-        raise StartError(f"token file {path} belongs to another user (uid {found.st_uid})")
-    if found.st_mode & 0o077:
-        mode = stat.S_IMODE(found.st_mode)
-        raise StartError(
-            f"token file {path} may be read by others (mode {mode:04o}): "
-            f"delete it for a new token, or run chmod 600 {path}"
-        )
-    try:
-        token = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"cannot read token file {path}: {_why(error)}") from None
+        token = data.decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise StartError(f"cannot read token file {path}: not text") from None
     if len(token) < TOKEN_CHARS or not token.isprintable() or " " in token:
         raise StartError(
             f"token file {path} holds no token of at least {TOKEN_CHARS} characters; delete it"
@@ -126,26 +199,16 @@ def load_token(path: Path) -> str:
     return token
 
 
-def _make_token(path: Path) -> str:
-    """Write it beside and move it: a crash leaves no half token."""
-    token = secrets.token_urlsafe(TOKEN_BYTES)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def make_token(path: Path) -> str:
+    """Put a new admin token into *path*.
+
+    Raises:
+        StartError: The disk refused; what was there is there.
+    """
+    token = new_secret()
     try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(handle, f"{token}\n".encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        beside.replace(path)
+        write_private(path, f"{token}\n".encode())
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise StartError(f"cannot write token file {path}: {_why(error)}") from error
+        why = (error.strerror or str(error)).lower()
+        raise StartError(f"cannot write token file {path}: {why}") from error
     return token
-
-
-def _why(error: Exception) -> str:
-    """The reason alone: never the text that could not be read."""
-    if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
-    return "not text"

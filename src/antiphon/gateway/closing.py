@@ -23,10 +23,14 @@ class CloseCode(IntEnum):
     """Answers could not be written for 30 s: the client doesn't read."""
     HANDSHAKE_TIMEOUT = 4008
     """No hello within 10 s."""
+    CROWDED = 4009
+    """This token's name has as many connections as it may."""
     BAD_HELLO = 4500
     """The first frame was no hello, or names a version that isn't spoken here."""
     UNAUTHORIZED = 4501
     """No token, or one that isn't known."""
+    TOKEN_ENDED = 4502
+    """The token was revoked, was replaced, or has expired."""
 
     @property
     def retry(self) -> bool:

@@ -20,12 +20,15 @@ from antiphon.actors import Actor, ActorContext, Reason, Timer
 from antiphon.bus import Bus, Lease, Principal
 from antiphon.bus.event_bus import SCOPE
 from antiphon.bus.event_rules import decode_event
-from antiphon.errors import ActorDead, BusError, Unauthorized
+from antiphon.errors import ActorDead, BusError, Forbidden, Unauthorized
+from antiphon.gateway.audit import Audit
+from antiphon.gateway.auth import Auth
 from antiphon.gateway.closing import CloseCode
 from antiphon.gateway.flusher import Flusher
 from antiphon.gateway.hand import Hand
 from antiphon.gateway.held import HeldStream
 from antiphon.gateway.holdings import Holdings
+from antiphon.gateway.holds import Pass
 from antiphon.gateway.limits import WRITE_S
 from antiphon.gateway.publishing import results, submit
 from antiphon.gateway.pump import Pump
@@ -40,6 +43,7 @@ from antiphon.gateway.session import (
     Hold,
     Open,
     Publish,
+    Renew,
     Resume,
     Send,
     Session,
@@ -95,8 +99,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
     """Serves one connection.
 
     Args:
-        authenticate: Whose token it is; None: nobody's.
-        guest: Who the connection's cookie belongs to.
+        guest: What the connection's cookie opens.
         going: Whether the server is shutting down.
         flusher: Says when frames are written.
     """
@@ -107,16 +110,19 @@ class WebSocketActor(Actor[ConnectionMessage]):
         transport: Transport,
         *,
         flusher: Flusher,
-        authenticate: Callable[[str], Principal | None],
-        guest: Principal | None,
+        auth: Auth,
+        audit: Audit,
+        guest: Pass | None,
         going: Callable[[], bool],
         register: Register,
     ) -> None:
         self._bus = bus
         self._transport = transport
         self._flusher = flusher
-        self._authenticate = authenticate
-        self._principal = guest
+        self._auth = auth
+        self._audit = audit
+        self._pass = guest
+        self._release: Callable[[], None] | None = None
         self._going = going
         self._register = register
         self._streams: dict[str, Stream] = {}
@@ -137,7 +143,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
             self._bus,
             ctx.myself.path,
             opened=self._held,
-            declined=lambda ask, error: self._perform(self._session.declined(ask, error)),
+            declined=self._declined,
             ready=self._pump.ready,
             failed=self._failed,
         )
@@ -148,6 +154,8 @@ class WebSocketActor(Actor[ConnectionMessage]):
 
     def _let_go(self) -> None:
         """The end of this generation, however it came."""
+        if self._release is not None:
+            self._release()
         self._pump.close()
         for task in self._publishing:
             task.cancel()
@@ -240,10 +248,11 @@ class WebSocketActor(Actor[ConnectionMessage]):
                 case Authenticate(token):
                     await self._do(self._admit(token), ctx)
                     self._arm(ctx)
+                case Renew():
+                    await self._do(self._renew(command), ctx)
                 case Open():
                     await self._do(self._open(command), ctx)
                 case Hold():
-                    assert self._principal is not None
                     self._holdings.open(command, self._principal)
                 case Close(sid):
                     self._close(sid)
@@ -260,16 +269,72 @@ class WebSocketActor(Actor[ConnectionMessage]):
                     self._holdings.end()
                     ctx.stop(reason)
 
+    # --- by which token ---------------------------------------------------------------------
+
     def _admit(self, token: str | None) -> list[Command]:
         if token is not None:
-            self._principal = self._authenticate(token)
-        if self._principal is None:
-            what = "no token was given" if token is None else "this token is not known"
-            return self._session.denied(Unauthorized(what))
+            self._pass = self._auth.by_token(token)
+        try:
+            if self._pass is None:
+                what = "no token was given" if token is None else "this token is not known"
+                raise Unauthorized(what)
+            self._release = self._auth.hold(self._pass, self._token_ended)
+        except BusError as error:
+            self._refused(error)
+            return self._session.denied(error)
         return self._session.admitted(self._bus.epoch, self._bus.head, self._clock.now())
 
+    def _renew(self, ask: Renew) -> list[Command]:
+        """Go on by another token of the same name; if it is none, by the present one."""
+        before = self._release
+        assert before is not None
+        passed, name = self._auth.by_token(ask.token), self._principal.name
+        try:
+            if passed is None:
+                raise Unauthorized("this token is not known")
+            if passed.principal.name != name:
+                raise Forbidden(
+                    f"this connection is {name}'s, the token is {passed.principal.name}'s"
+                )
+            self._release = self._auth.hold(passed, self._token_ended, spare=1)
+        except BusError as error:
+            self._refused(error)
+            return self._session.refused(ask.id, error)
+        before()
+        self._pass = passed
+        return self._session.renewed(ask.id)
+
+    @property
+    def _principal(self) -> Principal:
+        """Whose connection it is, with the rights of now."""
+        assert self._pass is not None
+        return self._pass.principal
+
+    def _token_ended(self, why: str) -> None:
+        """Deliver and do nothing more, from this very moment on; how the actor fares is one.
+
+        Frames that were cut and not written are not written.
+        """
+        self._closing = (CloseCode.TOKEN_ENDED, why)
+        self._session.end(*self._closing)
+        self._pump.close()
+        for stream in self._streams.values():
+            stream.close()
+        self._holdings.end()
+        self._transport.end(*self._closing)
+        self._ref.stop(why)
+
+    def _declined(self, ask: Hold, error: BusError) -> None:
+        self._refused(error)
+        self._perform(self._session.declined(ask, error))
+
+    def _refused(self, error: BusError) -> None:
+        name = None if self._pass is None else self._pass.principal.name
+        self._audit.refused(error, "/v1/ws", name)
+
+    # --- what is asked for ------------------------------------------------------------------
+
     def _open(self, ask: Open) -> list[Command]:
-        assert self._principal is not None
         try:
             subscription = self._bus.open_subscription(
                 ask.patterns,
@@ -280,6 +345,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
                 narrow=ask.narrow,
             )
         except BusError as error:
+            self._refused(error)
             return self._session.refused(ask.id, error)
         cursor = subscription.cursor
         commands = self._session.opened(
@@ -338,7 +404,6 @@ class WebSocketActor(Actor[ConnectionMessage]):
 
     def _publish(self, ask: Publish) -> None:
         """Hand the events over now, in order; answer when all are stored or refused."""
-        assert self._principal is not None
         events = [_read(raw) for raw in ask.events]
         submitted = submit(self._bus, events, self._principal, ask.level)
 

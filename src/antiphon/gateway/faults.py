@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from antiphon.errors import (
     BusError,
     Overloaded,
@@ -37,6 +39,14 @@ TITLES = {
 }
 
 
+_SECRET = re.compile(r"\banti_[A-Za-z0-9_-]{8,}")
+
+
+def redacted(text: str) -> str:
+    """*text* without any issued token that somebody put where a name or a path belongs."""
+    return _SECRET.sub("anti_…", text) if "anti_" in text else text
+
+
 def retry_after_ms(error: BusError) -> int | None:
     """When to try again, where that is known."""
     if isinstance(error, Overloaded | StorageUnavailable):
@@ -55,8 +65,8 @@ def refused(event_id: str | None, error: BusError) -> Refused:
         id=None if event_id is None else cut(event_id),
         error=Fault(
             code=error.code,
-            message=str(error),
-            value=error.value,
+            message=redacted(str(error)),
+            value=None if error.value is None else redacted(error.value),
             limit=error.limit,
             retry_after_ms=retry_after_ms(error),
             last_seq=last_seq(error),
@@ -69,8 +79,8 @@ def err(request: int | None, error: BusError) -> Err:
     return Err(
         id=request,
         code=error.code,
-        message=str(error),
-        value=error.value,
+        message=redacted(str(error)),
+        value=None if error.value is None else redacted(error.value),
         limit=error.limit,
         retry_after_ms=retry_after_ms(error),
         last_seq=last_seq(error),
@@ -86,8 +96,8 @@ def problem(error: BusError, *, status: int | None = None) -> Problem:
         title=TITLES.get(error.code, error.code),
         status=error.status if status is None else status,
         code=error.code,
-        detail=str(error),
-        value=error.value,
+        detail=redacted(str(error)),
+        value=None if error.value is None else redacted(error.value),
         limit=error.limit,
         retry_after_ms=retry_after_ms(error),
         last_seq=last_seq(error),

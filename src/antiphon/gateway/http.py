@@ -16,17 +16,28 @@ from starlette.routing import Route
 
 from antiphon.actors import ActorSystem
 from antiphon.bus import Bus, Principal
-from antiphon.errors import BadRequest, NotFound, Unauthorized, cut
+from antiphon.errors import BadRequest, BusError, NotFound, Unauthorized, cut
 from antiphon.gateway import page
+from antiphon.gateway.audit import Audit
 from antiphon.gateway.auth import Auth, bearer, cookie_name, read_cookies
-from antiphon.gateway.operations import NOBODY, Operation, Right, check_right, routes
-from antiphon.gateway.problems import HANDLERS
+from antiphon.gateway.holds import Pass
+from antiphon.gateway.issuing import Issuer
+from antiphon.gateway.operations import (
+    NOBODY,
+    Operation,
+    Right,
+    check_right,
+    keep_pass,
+    routes,
+)
+from antiphon.gateway.problems import HANDLERS, on_bus_error
 from antiphon.gateway.publishing import Patience
 from antiphon.gateway.register import Register
 from antiphon.gateway.routes.events import EventRoutes
 from antiphon.gateway.routes.running import RunningRoutes, Workers
 from antiphon.gateway.routes.server import ServerRoutes
 from antiphon.gateway.routes.subscriptions import SubscriptionRoutes
+from antiphon.gateway.routes.tokens import TokenRoutes
 from antiphon.gateway.routes.topics import TopicRoutes
 from antiphon.gateway.sse import EventStreams
 
@@ -51,21 +62,25 @@ class Http:
         streams: EventStreams,
         register: Register,
         auth: Auth,
+        audit: Audit,
+        issuer: Issuer,
         port: int,
         status: Callable[[], Any],
         shutdown: Callable[[], None],
         page_folder: page.Page,
     ) -> None:
         self._auth = auth
+        self._audit = audit
         self._cookie = cookie_name(port)
         self._page = page_folder
         self._patience = Patience()
         self.operations: list[Operation] = [
-            *ServerRoutes(bus, auth, port, status=status, shutdown=shutdown).operations(),
+            *ServerRoutes(bus, auth, audit, port, status=status, shutdown=shutdown).operations(),
             *EventRoutes(bus, self._patience).operations(),
             *TopicRoutes(bus, system).operations(),
-            *RunningRoutes(system, workers).operations(),
+            *RunningRoutes(system, workers, audit).operations(),
             *SubscriptionRoutes(bus, streams, register).operations(),
+            *TokenRoutes(issuer).operations(),
         ]
 
     def give_up(self) -> None:
@@ -80,10 +95,12 @@ class Http:
             Route("/v1/{rest:path}", self._nowhere),
             Route("/{name:path}", self._page.__call__),
         ]
-        return Starlette(routes=found, exception_handlers=HANDLERS)
+        return Starlette(
+            routes=found, exception_handlers={**HANDLERS, BusError: self._on_bus_error}
+        )
 
-    def principal_of(self, headers: list[tuple[bytes, bytes]]) -> Principal | None:
-        """Whose request it is: the token's, and only without one the cookie's."""
+    def pass_of(self, headers: list[tuple[bytes, bytes]]) -> Pass | None:
+        """What opens a request: the token, and only without one the cookie."""
         token = bearer(headers)
         if token is not None:
             return self._auth.by_token(token)
@@ -97,15 +114,24 @@ class Http:
         check_right(operation, principal)
         return principal
 
+    async def _on_bus_error(self, request: Request, error: Exception) -> Response:
+        """Answer a refusal; one for want of rights is written down, too."""
+        assert isinstance(error, BusError)
+        passed = getattr(request.state, "passed", None)
+        name = passed.principal.name if isinstance(passed, Pass) else None
+        self._audit.refused(error, f"{request.method} {request.url.path}", name)
+        return await on_bus_error(request, error)
+
     def _known(self, request: Request) -> Principal:
         headers = request.scope["headers"]
-        principal = self.principal_of(headers)
-        if principal is None:
+        passed = self.pass_of(headers)
+        if passed is None:
             given = bearer(headers) is not None
             raise Unauthorized(
                 "this token is not known" if given else "a token is needed: none was given"
             )
-        return principal
+        keep_pass(request, passed)
+        return passed.principal
 
     async def _nowhere(self, request: Request) -> Response:
         self._known(request)

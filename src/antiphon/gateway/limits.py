@@ -16,6 +16,7 @@ HEADERS_BYTES = 64 * 1024
 DELAY_MS = 24 * 3600 * 1000
 """Longest wait that a client may ask for before an event comes again."""
 SOCKETS = 1024
+TOKEN_SOCKETS = 64
 
 TINY_BYTES = 64
 TINY_CHUNKS = 4096

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from antiphon.bus import Access, Principal
 from antiphon.errors import Forbidden
+from antiphon.gateway.holds import Pass
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 KnownHandler: TypeAlias = Callable[[Request, Principal], Awaitable[Response]]
@@ -32,8 +33,10 @@ class Right(Enum):
     """Nothing, not even a token."""
     KNOWN = auto()
     """A token; what it may see decides about the rest."""
+    WORKER = auto()
+    """The role ``worker``: whoever starts programs can do what the server's user can."""
     ADMIN = auto()
-    """To be kept from nothing."""
+    """To be an admin: the admin token, or the role."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +87,28 @@ def check_right(operation: Operation, principal: Principal) -> None:
     Raises:
         Forbidden: The operation needs a right that it doesn't have.
     """
-    if operation.right is Right.ADMIN and not principal.access.is_admin:
+    if principal.access.admin or operation.right in (Right.ANYBODY, Right.KNOWN):
+        return
+    role = operation.right.name.lower()
+    if operation.right is Right.ADMIN or role not in principal.roles:
         raise Forbidden(
-            f"{operation.method} {operation.path} needs an admin token, {principal.name} is none"
+            f"{operation.method} {operation.path} needs the role {role}, {principal.name} lacks it"
         )
+
+
+def keep_pass(request: Request, passed: Pass) -> None:
+    """Let handlers know by which token the request came."""
+    request.state.passed = passed
+
+
+def pass_of(request: Request) -> Pass:
+    """The token by which *request* came, of an operation that isn't for anybody.
+
+    What answers for long lets ``Auth.hold`` end it with the token.
+    """
+    passed = request.state.passed
+    assert isinstance(passed, Pass)
+    return passed
 
 
 def routes(

@@ -18,8 +18,8 @@ from websockets.frames import CTRL_OPCODES, Frame
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from antiphon.bus.allowance import Allowance
 from antiphon.errors import BadRequest
-from antiphon.gateway.allowance import Allowance
 from antiphon.gateway.headers import SECURITY_HEADERS
 from antiphon.gateway.inlet import PART_BYTES, Inlet
 from antiphon.gateway.limits import (
@@ -54,6 +54,8 @@ HANDSHAKE = frozenset(
 )
 """All that a handshake is judged by. The other headers are not shown to websockets, which
 has narrower bounds for them than h11 and no answer where they are passed."""
+SILENT = logging.Logger("silent", logging.CRITICAL + 1)
+"""Of a trial: it would write handshakes with their queries to a log of level DEBUG."""
 PONG = b"\x8a"
 TEXT = b"\x81"
 ABORT = "antiphon.abort"
@@ -190,7 +192,7 @@ class PatientHttp(H11Protocol):
             scope["http_version"].encode(),
             b"".join(b"%s: %s\r\n" % pair for pair in self.headers if pair[0] in HANDSHAKE),
         )
-        trial = ServerProtocol()
+        trial = ServerProtocol(logger=SILENT)
         trial.receive_data(self._handshake)
         return any(
             not isinstance(event, Frame) and trial.accept(event).status_code == 101  # type: ignore[arg-type]
@@ -288,6 +290,13 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.on_room()
+
+    def cut_unwritten(self) -> bool:
+        """End the connection if something lies unwritten in this process; whether it did."""
+        if self._lost or not self._inlet.transport.get_write_buffer_size():
+            return False
+        self._cut()
+        return True
 
     async def send(self, message: Any) -> None:
         await super().send(message)

@@ -19,14 +19,17 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from antiphon.actors import ActorSystem
-from antiphon.bus import Bus, Principal
-from antiphon.errors import NotFound, StartError
+from antiphon.bus import Bus
+from antiphon.errors import NotFound, StartError, StorageUnavailable
 from antiphon.gateway import page
 from antiphon.gateway.audit import Audit
 from antiphon.gateway.auth import Auth
 from antiphon.gateway.guard import Guard, Rules
+from antiphon.gateway.holds import Pass
 from antiphon.gateway.http import Http
+from antiphon.gateway.issuing import Issuer
 from antiphon.gateway.limits import FRAME_BYTES, SOCKETS
+from antiphon.gateway.operations import pass_of
 from antiphon.gateway.problems import reject_socket
 from antiphon.gateway.protocols import PatientHttp, ResoluteSocket
 from antiphon.gateway.register import Register
@@ -85,6 +88,7 @@ class Gateway:
         shutdown: Called when ``POST /v1/shutdown`` was answered.
         web: The folder of the built page.
         sockets: Most WebSockets and event streams at a time.
+        admin_file: Where the admin token is kept, for replacing it.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Gateway:
         shutdown: Callable[[], None],
         web: Path = page.FOLDER,
         sockets: int = SOCKETS,
+        admin_file: Path | None = None,
     ) -> None:
         self._bus = bus
         self._auth = auth
@@ -106,9 +111,11 @@ class Gateway:
         self._going = False
         host, self.port = listening.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        self._audit = Audit(bus, system.clock)
+        self._issuer = Issuer(bus, auth, self._audit, admin_file)
         self._register = Register()
         seats = Seats(sockets, lambda: self._going)
-        self._streams = EventStreams(bus, seats, self._register, hold=_no_hold)
+        self._streams = EventStreams(bus, seats, self._register, hold=self._hold)
         self._http = Http(
             bus=bus,
             streams=self._streams,
@@ -116,6 +123,8 @@ class Gateway:
             system=system,
             workers=workers,
             auth=auth,
+            audit=self._audit,
+            issuer=self._issuer,
             port=self.port,
             status=status,
             shutdown=shutdown,
@@ -123,7 +132,6 @@ class Gateway:
         )
         self._routes = self._http.app()
         self._sockets = SocketEndpoint(system.ref(SESSIONS), guest=self._guest, seats=seats)
-        self._audit = Audit(bus, system.clock)
         self.app = Guard(self._route, Rules(self.port), denied=self._audit.denied)
         self._server = _Server(self._config())
         self._serving: asyncio.Task[None] | None = None
@@ -134,13 +142,26 @@ class Gateway:
         """The factory of the actor with the key ``SESSIONS``."""
         return SessionsActor(
             self._bus,
-            authenticate=self._auth.by_token,
+            auth=self._auth,
+            audit=self._audit,
             going=lambda: self._going,
             register=self._register,
         )
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How often something was refused, by the rule: for ``GET /v1/status``."""
+        quotas = self._bus.quotas
+        by_rates = {} if quotas is None else quotas.counters
+        return {
+            **self._audit.counters,
+            "connections": self._auth.holds.refused,
+            **by_rates,
+        }
+
     async def start(self) -> None:
         """Accept connections from now on."""
+        self._issuer.start()
         self._serving = asyncio.create_task(self._server.serve([self._listening]), name="gateway")
         ready = asyncio.create_task(self._server.ready.wait())
         await asyncio.wait((self._serving, ready), return_when=asyncio.FIRST_COMPLETED)
@@ -165,6 +186,10 @@ class Gateway:
         else:
             asyncio.get_running_loop().call_later(PATIENCE_S, self._http.give_up)
             await asyncio.wait((self._serving,))
+        try:
+            await self._issuer.aclose()
+        except StorageUnavailable as error:
+            logger.warning("when tokens were last used is not kept: %s", error)
 
     async def _say_goodbye(self) -> None:
         living = list(self._sockets.living)
@@ -189,12 +214,16 @@ class Gateway:
         else:
             await reject_socket(send, NotFound("WebSockets are at /v1/ws"))
 
-    def _guest(self, scope: Scope) -> Principal | None:
-        """The cookie's owner; a cookie counts only with an Origin, which the guard has checked."""
+    def _hold(self, request: Request, ended: Callable[[str], None]) -> Callable[[], None]:
+        """Count a long answer among its token's connections, and end it with the token."""
+        return self._auth.hold(pass_of(request), ended)
+
+    def _guest(self, scope: Scope) -> Pass | None:
+        """What the cookie opens; it counts only with an Origin, which the guard has checked."""
         headers = scope["headers"]
         if not any(name == b"origin" for name, _ in headers):
             return None
-        return self._http.principal_of(headers)
+        return self._http.pass_of(headers)
 
     def _config(self) -> uvicorn.Config:
         logging.getLogger("uvicorn.error").addFilter(_no_fault_of_ours)
@@ -216,11 +245,6 @@ class Gateway:
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
         )
-
-
-def _no_hold(request: Request, ended: Callable[[str], None]) -> Callable[[], None]:
-    """The admin's token ends with the server."""
-    return lambda: None
 
 
 def _no_fault_of_ours(record: logging.LogRecord) -> bool:

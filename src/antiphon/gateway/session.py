@@ -22,7 +22,7 @@ import msgspec
 
 from antiphon.bus.parts import has_lone_surrogate, members, parts
 from antiphon.bus.terms import MEMBERS, Terms, TermsAsked, check_name, check_terms
-from antiphon.errors import BadRequest, BusError, PayloadTooLarge, Unauthorized, cut
+from antiphon.errors import BadRequest, BusError, Overloaded, PayloadTooLarge, cut
 from antiphon.gateway.closing import CloseCode, bye
 from antiphon.gateway.faults import err
 from antiphon.gateway.hand import Hand
@@ -48,6 +48,7 @@ from antiphon.messages import (
     Ping,
     Pong,
     Published,
+    Refresh,
     Refused,
     ServerFrame,
     Sub,
@@ -74,7 +75,7 @@ class Pub(
     level: Level = "synced"
 
 
-Incoming: TypeAlias = Hello | Sub | Pub | Ack | Nack | Unsub | Pong
+Incoming: TypeAlias = Hello | Sub | Pub | Ack | Nack | Unsub | Refresh | Pong
 
 F = TypeVar("F")
 
@@ -93,6 +94,14 @@ class Authenticate:
     """Find out who this is, then call ``admitted`` or ``denied``."""
 
     token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Go on by this token, then call ``renewed`` or ``refused``."""
+
+    id: int
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +186,7 @@ class End:
 
 
 Command: TypeAlias = (
-    Send | Authenticate | Open | Hold | Close | Publish | Resume | Settle | Fail | End
+    Send | Authenticate | Renew | Open | Hold | Close | Publish | Resume | Settle | Fail | End
 )
 
 
@@ -244,6 +253,8 @@ class Session:
                 return self._answer(None, self._ack, frame)
             case Nack():
                 return self._answer(None, self._nack, frame)
+            case Refresh():
+                return [Renew(frame.id, frame.token)]
             case Pong():
                 return []
 
@@ -355,9 +366,15 @@ class Session:
         )
         return [Send(welcome)]
 
-    def denied(self, error: Unauthorized) -> list[Command]:
-        """It was not."""
-        return [Send(err(None, error)), *self._end(CloseCode.UNAUTHORIZED, str(error))]
+    def denied(self, error: BusError) -> list[Command]:
+        """It was not, or too many connections are open by it."""
+        crowded = isinstance(error, Overloaded)
+        code = CloseCode.CROWDED if crowded else CloseCode.UNAUTHORIZED
+        return [Send(err(None, error)), *self._end(code, str(error))]
+
+    def renewed(self, request: int) -> list[Command]:
+        """The connection lives by another token now."""
+        return [Send(Ok(id=request))]
 
     def opened(self, ask: Open, pos: str | None, upto: int, effective: list[str]) -> list[Command]:
         """The subscription is there, at *upto*; its window may be used from now on."""
@@ -442,7 +459,8 @@ def _read(data: str | bytes) -> Incoming:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         lone = has_lone_surrogate(data)
         why = "a text has a lone surrogate" if lone else cut(str(error), 160)
-        raise BadRequest(f"not a frame: {why}", value=data) from None
+        value = None if "token" in data else data  # hello or refresh, misspelt
+        raise BadRequest(f"not a frame: {why}", value=value) from None
     return frame
 
 

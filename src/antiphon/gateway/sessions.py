@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from antiphon.actors import Actor, ActorContext, ActorRef, Key, Request
-from antiphon.bus import Bus, Principal
+from antiphon.bus import Bus
+from antiphon.gateway.audit import Audit
+from antiphon.gateway.auth import Auth
 from antiphon.gateway.connection import ConnectionMessage, Transport, WebSocketActor
 from antiphon.gateway.flusher import Flusher
+from antiphon.gateway.holds import Pass
 from antiphon.gateway.register import Register
 
 INBOX = 32
@@ -26,12 +29,12 @@ class Accept(Request[ActorRef[ConnectionMessage]]):
 
     Attributes:
         number: Unique in this process; the actor is named ``cNUMBER``.
-        guest: Who the connection's cookie belongs to.
+        guest: What the connection's cookie opens.
     """
 
     number: int
     transport: Transport
-    guest: Principal | None
+    guest: Pass | None
 
 
 SessionsMessage: TypeAlias = Accept
@@ -45,12 +48,14 @@ class SessionsActor(Actor[SessionsMessage]):
         self,
         bus: Bus,
         *,
-        authenticate: Callable[[str], Principal | None],
+        auth: Auth,
+        audit: Audit,
         going: Callable[[], bool],
         register: Register,
     ) -> None:
         self._bus = bus
-        self._authenticate = authenticate
+        self._auth = auth
+        self._audit = audit
         self._going = going
         self._register = register
         self._flusher = Flusher()
@@ -61,7 +66,8 @@ class SessionsActor(Actor[SessionsMessage]):
                 self._bus,
                 msg.transport,
                 flusher=self._flusher,
-                authenticate=self._authenticate,
+                auth=self._auth,
+                audit=self._audit,
                 guest=msg.guest,
                 going=self._going,
                 register=self._register,

@@ -11,10 +11,10 @@ from starlette.types import Message, Receive, Scope
 from starlette.types import Send as AsgiSend
 
 from antiphon.actors import ActorRef
-from antiphon.bus import Principal
 from antiphon.errors import ActorError, BadRequest, Overloaded
 from antiphon.gateway.closing import CloseCode, bye
 from antiphon.gateway.connection import ClientLeft, ConnectionMessage, FrameIn
+from antiphon.gateway.holds import Pass
 from antiphon.gateway.problems import encode, reject_socket
 from antiphon.gateway.protocols import FRAMES
 from antiphon.gateway.seats import Seats
@@ -25,6 +25,7 @@ from antiphon.messages.frames import SUBPROTOCOL
 GONE = (OSError, RuntimeError)
 """How uvicorn says that a socket is gone: ClientDisconnected, or, between its own close
 frame and the loss of the connection, a RuntimeError."""
+UNSAID = (CloseCode.CRASHED, CloseCode.TOKEN_ENDED)
 CLOSE_S = 5.0
 """Seconds to write the last frames to a socket whose actor is gone."""
 
@@ -41,6 +42,8 @@ class FrameSocket(Protocol):
     def is_gone(self) -> bool: ...
 
     def write_text(self, parts: Sequence[bytes]) -> None: ...
+
+    def cut_unwritten(self) -> bool: ...
 
 
 class SocketTransport:
@@ -64,6 +67,10 @@ class SocketTransport:
         """Send a text frame."""
         self._frames.write_text(parts)
 
+    def cut_unwritten(self) -> bool:
+        """End the connection if something lies unwritten in this process; whether it did."""
+        return self._frames.cut_unwritten()
+
     def watch(self, on_room: Callable[[], None]) -> None:
         """Call *on_room* when it takes frames again, or never will."""
         self._frames.on_room = on_room
@@ -79,7 +86,7 @@ class SocketEndpoint:
 
     Args:
         sessions: Starts the actors.
-        guest: Who a handshake's cookie belongs to, if that may be used.
+        guest: What a handshake's cookie opens, if that may be used.
         seats: How many may be open.
     """
 
@@ -87,7 +94,7 @@ class SocketEndpoint:
         self,
         sessions: ActorRef[SessionsMessage],
         *,
-        guest: Callable[[Scope], Principal | None],
+        guest: Callable[[Scope], Pass | None],
         seats: Seats,
     ) -> None:
         self._sessions = sessions
@@ -122,14 +129,14 @@ class SocketEndpoint:
                 Accept(next(self._numbers), transport, self._guest(scope))
             )
         except ActorError:
-            await _close(send, CloseCode.CRASHED, "no actor could be started")
+            await _close(transport, send, CloseCode.CRASHED, "no actor could be started")
             return
         self.living.add(ref)
         reader = asyncio.create_task(_read(receive, ref, transport))
         try:
             await asyncio.wait((reader, transport.ended), return_when=asyncio.FIRST_COMPLETED)
             if transport.ended.done():
-                await _close(send, *transport.ended.result())
+                await _close(transport, send, *transport.ended.result())
             else:
                 await ref.send(ClientLeft(), timeout=None)
                 await transport.ended
@@ -157,10 +164,14 @@ async def _read(
             return
 
 
-async def _close(send: AsgiSend, code: CloseCode, reason: str) -> None:
+async def _close(transport: SocketTransport, send: AsgiSend, code: CloseCode, reason: str) -> None:
+    if code is CloseCode.TOKEN_ENDED:
+        await asyncio.sleep(0)  # what was written in this turn is on its way
+        if transport.cut_unwritten():  # the rest must not be delivered any more
+            return
     try:
         async with asyncio.timeout(CLOSE_S):
-            if code is CloseCode.CRASHED:  # nobody was left to say it
+            if code in UNSAID:  # nobody was left to say it
                 await send({"type": "websocket.send", "text": encode(bye(code, reason)).decode()})
             await send({"type": "websocket.close", "code": int(code), "reason": _short(reason)})
     except (TimeoutError, *GONE):

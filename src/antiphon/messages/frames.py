@@ -101,11 +101,18 @@ class Unsub(_In, frozen=True, tag="unsub"):
     sid: str
 
 
+class Refresh(_In, frozen=True, tag="refresh"):
+    """Go on by another token of the same name: the present one will end."""
+
+    id: int
+    token: str
+
+
 class Pong(_In, frozen=True, tag="pong"):
     """The answer to ``ping``, within 10 s."""
 
 
-ClientFrame: TypeAlias = Hello | Sub | Pub | Ack | Nack | Unsub | Pong
+ClientFrame: TypeAlias = Hello | Sub | Pub | Ack | Nack | Unsub | Refresh | Pong
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

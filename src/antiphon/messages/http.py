@@ -278,6 +278,59 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     token: str
 
 
+Role: TypeAlias = Literal["worker", "terminal", "admin"]
+
+
+class TokenCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Issue a token.
+
+    Attributes:
+        name: 1 to 64 of ``A-Z a-z 0-9 _ . -``; who shows the token is known by it.
+        pub, sub, deny: Patterns, at most 32 each. With the role ``admin`` there are none.
+        expires_in_s: Seconds that it is good for; absent: until it is revoked.
+        replace: Take the place of the token of this name, with these rights.
+        overlap_s: Seconds that the replaced one still opens, with the new rights.
+    """
+
+    name: str
+    pub: list[str] = []
+    sub: list[str] = []
+    deny: list[str] = []
+    roles: list[Role] = []
+    expires_in_s: float | None = None
+    replace: bool = False
+    overlap_s: float = 0.0
+
+
+class TokenInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A token: whose it is, and what it opens; never itself.
+
+    Attributes:
+        id: The beginning of its hash: names it in lists and in audit events.
+        expires: Null: never by itself.
+        last_used: To the minute.
+        previous_until: So long the token that this one replaced opens too.
+    """
+
+    name: str
+    id: str
+    pub: list[str]
+    sub: list[str]
+    deny: list[str]
+    roles: list[Role]
+    created: datetime | None = None
+    expires: datetime | None = None
+    last_used: datetime | None = None
+    previous_until: datetime | None = None
+
+
+class TokenIssued(msgspec.Struct, frozen=True, kw_only=True):
+    """A new token, in clear this once."""
+
+    token: str
+    info: TokenInfo
+
+
 class Problem(
     msgspec.Struct,
     frozen=True,

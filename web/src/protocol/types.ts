@@ -5,7 +5,7 @@ export const SUBPROTOCOL = "bus.v1.json";
 /** The names of types that Antiphon itself uses; any other text is allowed too. */
 export type EventType = "worker_spawned" | "worker_progress" | "worker_complete" | "worker_failed" | "worker_cancelled" | "finding_new" | "finding_updated" | "chat_message" | "chat_typing" | "file_changed" | "file_created" | "file_deleted" | "user_input" | "user_command" | "system_heartbeat" | "system_error" | "custom.event";
 
-export type ClientFrame = Hello | Sub | Pub | Ack | Nack | Unsub | Pong;
+export type ClientFrame = Hello | Sub | Pub | Ack | Nack | Unsub | Refresh | Pong;
 
 export type ServerFrame = Welcome | Ok | Err | Ev | Pos | Gap | Reset | Lag | Live | Ended | Ping | Bye;
 
@@ -424,6 +424,13 @@ export interface Published {
   readonly level?: "synced" | "committed" | "none";
 }
 
+/** Go on by another token of the same name: the present one will end. */
+export interface Refresh {
+  readonly op: "refresh";
+  readonly id: number;
+  readonly token: string;
+}
+
 /** One event of several was refused; the others were not touched by that. */
 export interface Refused {
   readonly id: string | null;
@@ -527,6 +534,55 @@ export interface SubscriptionInfo {
   readonly lag: number;
   readonly window: number | null;
   readonly unacked: number;
+}
+
+/**
+ * Issue a token.
+ *
+ * Attributes:
+ *     name: 1 to 64 of ``A-Z a-z 0-9 _ . -``; who shows the token is known by it.
+ *     pub, sub, deny: Patterns, at most 32 each. With the role ``admin`` there are none.
+ *     expires_in_s: Seconds that it is good for; absent: until it is revoked.
+ *     replace: Take the place of the token of this name, with these rights.
+ *     overlap_s: Seconds that the replaced one still opens, with the new rights.
+ */
+export interface TokenCreate {
+  readonly name: string;
+  readonly pub?: readonly string[];
+  readonly sub?: readonly string[];
+  readonly deny?: readonly string[];
+  readonly roles?: readonly ("worker" | "terminal" | "admin")[];
+  readonly expires_in_s?: number | null;
+  readonly replace?: boolean;
+  readonly overlap_s?: number;
+}
+
+/**
+ * A token: whose it is, and what it opens; never itself.
+ *
+ * Attributes:
+ *     id: The beginning of its hash: names it in lists and in audit events.
+ *     expires: Null: never by itself.
+ *     last_used: To the minute.
+ *     previous_until: So long the token that this one replaced opens too.
+ */
+export interface TokenInfo {
+  readonly name: string;
+  readonly id: string;
+  readonly pub: readonly string[];
+  readonly sub: readonly string[];
+  readonly deny: readonly string[];
+  readonly roles: readonly ("worker" | "terminal" | "admin")[];
+  readonly created: string | null;
+  readonly expires: string | null;
+  readonly last_used: string | null;
+  readonly previous_until: string | null;
+}
+
+/** A new token, in clear this once. */
+export interface TokenIssued {
+  readonly token: string;
+  readonly info: TokenInfo;
 }
 
 /** One topic, as counted in the log. */

@@ -12,8 +12,9 @@ from antiphon.actors import ActorSystem
 from antiphon.bus import Principal
 from antiphon.errors import Forbidden, NotFound, cut
 from antiphon.gateway.answers import json
+from antiphon.gateway.audit import Audit
 from antiphon.gateway.bodies import decode, read_json
-from antiphon.gateway.operations import Operation
+from antiphon.gateway.operations import Operation, Right
 from antiphon.messages import ActorInfo, WorkerInfo, WorkerStart
 
 
@@ -34,9 +35,10 @@ class Workers(Protocol):
 class RunningRoutes:
     """``/v1/actors`` and ``/v1/workers``."""
 
-    def __init__(self, system: ActorSystem, workers: Workers) -> None:
+    def __init__(self, system: ActorSystem, workers: Workers, audit: Audit) -> None:
         self._system = system
         self._workers = workers
+        self._audit = audit
 
     def operations(self) -> list[Operation]:
         return [
@@ -45,6 +47,7 @@ class RunningRoutes:
                 path="/v1/actors",
                 summary="The tree of actors, parents first",
                 handle=self._actors,
+                right=Right.ADMIN,
                 answers=list[ActorInfo],
             ),
             Operation(
@@ -52,6 +55,7 @@ class RunningRoutes:
                 path="/v1/actors/{key:path}/kill",
                 summary="Let an actor crash; its supervisor decides what follows",
                 handle=self._kill,
+                right=Right.ADMIN,
                 optional_body=True,
                 status=204,
                 codes=("not_found",),
@@ -61,6 +65,7 @@ class RunningRoutes:
                 path="/v1/workers",
                 summary="The workers, then the last 20 that ended, newest first",
                 handle=self._list,
+                right=Right.WORKER,
                 answers=list[WorkerInfo],
             ),
             Operation(
@@ -68,6 +73,7 @@ class RunningRoutes:
                 path="/v1/workers",
                 summary="Start a supervised command",
                 handle=self._start,
+                right=Right.WORKER,
                 body=WorkerStart,
                 answers=WorkerInfo,
                 status=201,
@@ -77,6 +83,7 @@ class RunningRoutes:
                 path="/v1/workers/{id}",
                 summary="End a worker and all its processes",
                 handle=self._stop,
+                right=Right.WORKER,
                 answers=WorkerInfo,
                 status=202,
                 codes=("not_found",),
@@ -96,6 +103,7 @@ class RunningRoutes:
             raise Forbidden("root is the whole server: shut it down instead", value=key)
         if key == "user":
             raise Forbidden("user is not started again: kill what runs under it", value=key)
+        self._audit.did("actor.killed", {"actor": key}, principal)
         ref.kill(f"by {principal.name}")
         return Response(status_code=204)
 
@@ -104,7 +112,11 @@ class RunningRoutes:
 
     async def _start(self, request: Request, principal: Principal) -> Response:
         ask = decode(await read_json(request), WorkerStart)
-        return json(await self._workers.start(ask), status=201)
+        started = await self._workers.start(ask)
+        self._audit.did("worker.started", {"worker": started.id, "run": started.run}, principal)
+        return json(started, status=201)
 
     async def _stop(self, request: Request, principal: Principal) -> Response:
-        return json(await self._workers.stop(request.path_params["id"]), status=202)
+        stopped = await self._workers.stop(request.path_params["id"])
+        self._audit.did("worker.stopped", {"worker": stopped.id, "run": stopped.run}, principal)
+        return json(stopped, status=202)

@@ -13,7 +13,8 @@ from antiphon import __version__
 from antiphon.bus import Bus, Principal
 from antiphon.errors import Unauthorized
 from antiphon.gateway.answers import json
-from antiphon.gateway.auth import COOKIE_S, Auth, cookie_name
+from antiphon.gateway.audit import Audit
+from antiphon.gateway.auth import Auth, cookie_name
 from antiphon.gateway.bodies import decode, read_json
 from antiphon.gateway.limits import LOGIN_BYTES
 from antiphon.gateway.operations import Operation, Right
@@ -32,6 +33,7 @@ class ServerRoutes:
         self,
         bus: Bus,
         auth: Auth,
+        audit: Audit,
         port: int,
         *,
         status: Callable[[], Any],
@@ -39,6 +41,7 @@ class ServerRoutes:
     ) -> None:
         self._bus = bus
         self._auth = auth
+        self._audit = audit
         self._cookie = cookie_name(port)
         self._status = status
         self._shutdown = shutdown
@@ -68,6 +71,7 @@ class ServerRoutes:
                 path="/v1/status",
                 summary="The server on one screen",
                 handle=self._show,
+                right=Right.ADMIN,
                 answers=dict[str, Any],
             ),
             Operation(
@@ -75,6 +79,7 @@ class ServerRoutes:
                 path="/v1/shutdown",
                 summary="End the server, after this answer",
                 handle=self._end,
+                right=Right.ADMIN,
                 optional_body=True,
                 answers=dict[str, str],
                 status=202,
@@ -96,13 +101,15 @@ class ServerRoutes:
 
     async def _login(self, request: Request, principal: Principal) -> Response:
         login = decode(await read_json(request, limit=LOGIN_BYTES), Login)
-        if self._auth.by_token(login.token) is None:
+        passed = self._auth.by_token(login.token)
+        if passed is None:
             raise Unauthorized("this token is not known")
+        cookie, seconds = self._auth.make_cookie(passed)
         response = Response(status_code=204, headers={"cache-control": "no-store"})
         response.set_cookie(
             self._cookie,
-            self._auth.make_cookie(),
-            max_age=COOKIE_S,
+            cookie,
+            max_age=seconds,
             path="/",
             httponly=True,
             samesite="strict",
@@ -114,6 +121,7 @@ class ServerRoutes:
 
     async def _end(self, request: Request, principal: Principal) -> Response:
         await read_json(request, empty=True)
+        self._audit.did("server.shutdown", {}, principal)
         response = json({"status": "shutting down"}, status=202)
         response.background = BackgroundTask(self._end_server)
         return response

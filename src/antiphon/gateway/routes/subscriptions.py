@@ -100,4 +100,4 @@ class SubscriptionRoutes:
 
 
 def _may_see(principal: Principal, owner: str) -> bool:
-    return principal.access.is_admin or principal.name == owner
+    return principal.access.admin or principal.name == owner

@@ -20,7 +20,15 @@ class Allowance:
 
     def take(self, count: int, now: float) -> bool:
         """Take *count*; whether that was within the allowance."""
-        back = (now - self._at) * self._per_s
-        self._left = min(self._at_once, self._left + back) - count
-        self._at = now
+        self._refill(now)
+        self._left -= count
         return self._left >= 0
+
+    def wait(self, count: int, now: float) -> float:
+        """Seconds until *count* would be within the allowance; takes nothing."""
+        self._refill(now)
+        return max(0.0, (min(count, self._at_once) - self._left) / self._per_s)
+
+    def _refill(self, now: float) -> None:
+        self._left = min(self._at_once, self._left + (now - self._at) * self._per_s)
+        self._at = now
