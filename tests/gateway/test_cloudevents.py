@@ -185,9 +185,17 @@ async def test_a_cookie_needs_the_header_for_cloudevents_too(desk: Any, kind: st
 @given(source=TEXT, key=TEXT, value=TEXT)
 def test_what_goes_out_in_headers_comes_in_as_it_was(source: str, key: str, value: str) -> None:
     event = {
-        **{"seq": 3, "id": "i", "topic": "a.b", "type": "t", "source": source, "principal": "p"},
-        **{"time": "2026-11-23T10:00:00Z", "recorded": "2026-11-23T10:00:01Z", "key": key},
-        **{"payload": {"v": value}, "headers": {"x": value}},
+        "seq": 3,
+        "id": "i",
+        "topic": "a.b",
+        "type": "t",
+        "source": source,
+        "principal": "p",
+        "time": "2026-11-23T10:00:00Z",
+        "recorded": "2026-11-23T10:00:01Z",
+        "key": key,
+        "payload": {"v": value},
+        "headers": {"x": value},
     }
     headers, body = as_binary(json.dumps(event).encode())
     assert all(re.fullmatch(r"[!-~ ]*", text) for text in headers.values())

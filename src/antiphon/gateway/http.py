@@ -22,6 +22,7 @@ from antiphon.gateway.auth import Auth, bearer, cookie_name, read_cookies
 from antiphon.gateway.operations import NOBODY, Operation, Right, check_right, routes
 from antiphon.gateway.problems import HANDLERS
 from antiphon.gateway.publishing import Patience
+from antiphon.gateway.routes.documents import DocumentRoutes
 from antiphon.gateway.routes.events import EventRoutes
 from antiphon.gateway.routes.running import RunningRoutes, Workers
 from antiphon.gateway.routes.server import ServerRoutes
@@ -60,6 +61,8 @@ class Http:
             *EventRoutes(bus, self._patience).operations(),
             *TopicRoutes(bus, system).operations(),
             *RunningRoutes(system, workers).operations(),
+            *DocumentRoutes(bus, port, lambda: self.operations).operations(),
+            SOCKET,
         ]
 
     def give_up(self) -> None:
@@ -70,7 +73,6 @@ class Http:
         """The routes as an ASGI application."""
         found = [
             *routes(self.operations, self._who),
-            Route("/v1/ws", _no_handshake),
             Route("/v1/{rest:path}", self._nowhere),
             Route("/{name:path}", self._page.__call__),
         ]
@@ -106,8 +108,19 @@ class Http:
         raise NotFound(f"nothing is at {cut(request.url.path)}", value=request.url.path)
 
 
-async def _no_handshake(request: Request) -> Response:
+async def _no_handshake(request: Request, principal: Principal) -> Response:
     raise BadRequest(
         "/v1/ws takes WebSocket handshakes: HTTP/1.1, no body, Upgrade: websocket,"
         " Sec-WebSocket-Version: 13, one Sec-WebSocket-Key and at most one Origin"
     )
+
+
+SOCKET = Operation(
+    method="GET",
+    path="/v1/ws",
+    summary="The WebSocket, subprotocol bus.v1.json",
+    about="Its frames are in `/asyncapi.json`; the token goes into the first of them.",
+    handle=_no_handshake,
+    right=Right.ANYBODY,
+    status=101,
+)

@@ -13,7 +13,7 @@ from antiphon.bus import Principal
 from antiphon.errors import Forbidden, NotFound, cut
 from antiphon.gateway.answers import json
 from antiphon.gateway.bodies import decode, read_json
-from antiphon.gateway.operations import Operation
+from antiphon.gateway.operations import Operation, Parameter
 from antiphon.messages import ActorInfo, WorkerInfo, WorkerStart
 
 
@@ -52,6 +52,7 @@ class RunningRoutes:
                 path="/v1/actors/{key:path}/kill",
                 summary="Let an actor crash; its supervisor decides what follows",
                 handle=self._kill,
+                parts=(Parameter(name="key", about="its path, such as log/store"),),
                 optional_body=True,
                 status=204,
                 codes=("not_found",),
@@ -78,6 +79,7 @@ class RunningRoutes:
                 summary="End a worker and all its processes",
                 handle=self._stop,
                 answers=WorkerInfo,
+                parts=(Parameter(name="id", about="its name"),),
                 status=202,
                 codes=("not_found",),
             ),
