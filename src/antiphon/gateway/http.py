@@ -24,9 +24,11 @@ from antiphon.gateway.problems import HANDLERS
 from antiphon.gateway.publishing import Patience
 from antiphon.gateway.routes.documents import DocumentRoutes
 from antiphon.gateway.routes.events import EventRoutes
+from antiphon.gateway.routes.metrics import MetricsRoutes
 from antiphon.gateway.routes.running import RunningRoutes, Workers
 from antiphon.gateway.routes.server import ServerRoutes
 from antiphon.gateway.routes.topics import TopicRoutes
+from antiphon.gateway.traffic import Traffic
 
 
 class Http:
@@ -51,6 +53,7 @@ class Http:
         status: Callable[[], Any],
         shutdown: Callable[[], None],
         page_folder: page.Page,
+        traffic: Traffic,
     ) -> None:
         self._auth = auth
         self._cookie = cookie_name(port)
@@ -62,6 +65,7 @@ class Http:
             *TopicRoutes(bus, system).operations(),
             *RunningRoutes(system, workers).operations(),
             *DocumentRoutes(bus, port, lambda: self.operations).operations(),
+            *MetricsRoutes(bus, system, traffic, status).operations(),
             SOCKET,
         ]
 

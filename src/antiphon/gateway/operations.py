@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from antiphon.bus import Access, Principal
 from antiphon.errors import Forbidden
+from antiphon.gateway.traffic import OPERATION
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 KnownHandler: TypeAlias = Callable[[Request, Principal], Awaitable[Response]]
@@ -138,8 +139,12 @@ def routes(
 def _route(
     path: str, methods: dict[str, Operation], who: Callable[[Operation, Request], Principal]
 ) -> Route:
+    names = {method: operation.name for method, operation in methods.items()}
+
     async def answer(request: Request) -> Response:
-        operation = methods["GET" if request.method == "HEAD" else request.method]
+        method = "GET" if request.method == "HEAD" else request.method
+        operation = methods[method]
+        request.scope[OPERATION] = names[method]
         return await operation.handle(request, who(operation, request))
 
     return Route(path, answer, methods=list(methods))

@@ -30,6 +30,7 @@ from antiphon.gateway.problems import reject_socket
 from antiphon.gateway.protocols import PatientHttp, ResoluteSocket
 from antiphon.gateway.routes.running import Workers
 from antiphon.gateway.sessions import SESSIONS, SessionsActor
+from antiphon.gateway.traffic import Counted, Traffic
 from antiphon.gateway.ws import SocketEndpoint
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Gateway:
         self._going = False
         host, self.port = listening.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        self._traffic = Traffic()
         self._http = Http(
             bus=bus,
             system=system,
@@ -111,13 +113,19 @@ class Gateway:
             status=status,
             shutdown=shutdown,
             page_folder=page.Page(web),
+            traffic=self._traffic,
         )
         self._routes = self._http.app()
         self._sockets = SocketEndpoint(
-            system.ref(SESSIONS), guest=self._guest, going=lambda: self._going, limit=sockets
+            system.ref(SESSIONS),
+            guest=self._guest,
+            going=lambda: self._going,
+            limit=sockets,
+            traffic=self._traffic,
         )
         self._audit = Audit(bus, system.clock)
-        self.app = Guard(self._route, Rules(self.port), denied=self._audit.denied)
+        guard = Guard(self._route, Rules(self.port), denied=self._denied)
+        self.app = Counted(guard, self._traffic)
         self._server = _Server(self._config())
         self._serving: asyncio.Task[None] | None = None
 
@@ -175,6 +183,10 @@ class Gateway:
             await self._sockets(scope, receive, send)
         else:
             await reject_socket(send, NotFound("WebSockets are at /v1/ws"))
+
+    def _denied(self, reason: str, path: str) -> None:
+        self._traffic.denied += 1
+        self._audit.denied(reason, path)
 
     def _guest(self, scope: Scope) -> Principal | None:
         """The cookie's owner; a cookie counts only with an Origin, which the guard has checked."""

@@ -17,6 +17,7 @@ from antiphon.gateway.connection import ClientLeft, ConnectionMessage, FrameIn, 
 from antiphon.gateway.limits import SOCKETS
 from antiphon.gateway.problems import encode, reject_socket
 from antiphon.gateway.sessions import Accept, SessionsMessage
+from antiphon.gateway.traffic import Traffic
 from antiphon.messages.frames import SUBPROTOCOL
 
 GONE = (OSError, RuntimeError)
@@ -29,8 +30,9 @@ CLOSE_S = 5.0
 class AsgiTransport:
     """The socket, as its actor sees it."""
 
-    def __init__(self, send: AsgiSend) -> None:
+    def __init__(self, send: AsgiSend, traffic: Traffic) -> None:
         self._send = send
+        self._traffic = traffic
         self.gone = False
         self.ended: asyncio.Future[tuple[CloseCode, str]] = (
             asyncio.get_running_loop().create_future()
@@ -45,6 +47,8 @@ class AsgiTransport:
         except GONE as error:
             self.gone = True
             raise SocketGone from error
+        self._traffic.frames_out += 1
+        self._traffic.bytes_out += len(text)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Let ``SocketEndpoint`` close the socket."""
@@ -69,6 +73,7 @@ class SocketEndpoint:
         guest: Callable[[Scope], Principal | None],
         going: Callable[[], bool],
         limit: int = SOCKETS,
+        traffic: Traffic,
     ) -> None:
         self._sessions = sessions
         self._guest = guest
@@ -77,6 +82,7 @@ class SocketEndpoint:
         self._numbers = itertools.count(1)
         self.living: set[ActorRef[ConnectionMessage]] = set()
         self._open = 0
+        self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         if self._open >= self._limit or self._going():
@@ -87,28 +93,34 @@ class SocketEndpoint:
             await reject_socket(send, BadRequest(f"ask for the subprotocol {SUBPROTOCOL}"))
             return
         self._open += 1
+        self._traffic.sockets = self._open
         try:
             await self._serve(scope, receive, send)
         finally:
             self._open -= 1
+            self._traffic.sockets = self._open
 
     async def _serve(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         await receive()  # websocket.connect
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        transport = AsgiTransport(send)
+        self._traffic.accepted += 1
+        transport = AsgiTransport(send, self._traffic)
         try:
             ref = await self._sessions.call(
                 Accept(next(self._numbers), transport, self._guest(scope))
             )
         except ActorError:
+            self._traffic.closes[int(CloseCode.CRASHED)] += 1
             await _close(transport, send, CloseCode.CRASHED, "no actor could be started")
             return
         self.living.add(ref)
-        reader = asyncio.create_task(_read(receive, ref, transport))
+        reader = asyncio.create_task(_read(receive, ref, transport, self._traffic))
         try:
             await asyncio.wait((reader, transport.ended), return_when=asyncio.FIRST_COMPLETED)
             if transport.ended.done():
-                await _close(transport, send, *transport.ended.result())
+                code, reason = transport.ended.result()
+                self._traffic.closes[int(code)] += 1
+                await _close(transport, send, code, reason)
             else:
                 transport.gone = True
                 await ref.send(ClientLeft(), timeout=None)
@@ -123,13 +135,14 @@ class SocketEndpoint:
 
 
 async def _read(
-    receive: Receive, ref: ActorRef[ConnectionMessage], transport: AsgiTransport
+    receive: Receive, ref: ActorRef[ConnectionMessage], transport: AsgiTransport, traffic: Traffic
 ) -> None:
     """Hand frames to the actor until the client leaves; at most its mailbox ahead of it."""
     while True:
         message: Message = await receive()
         if message["type"] != "websocket.receive":
             return
+        traffic.frames_in += 1
         text = message.get("text")
         try:
             await ref.send(FrameIn(message["bytes"] if text is None else text), timeout=None)
