@@ -84,7 +84,7 @@ async def _all_forms(desk: Any, seq: int) -> list[Any]:
     """The event as the foreign package reads it: structured, binary, batched."""
     structured = await desk.ask("GET", f"/v1/events/{seq}", headers={"Accept": STRUCTURED})
     assert structured.headers["content-type"] == STRUCTURED
-    binary = await desk.ask("GET", f"/v1/events/{seq}?mode=binary")
+    binary = await desk.ask("GET", f"/v1/events/{seq}/payload")
     headers = {name.lower(): value for name, value in binary.headers.items()}
     assert headers["content-type"] == JSON
     batch = await desk.ask("GET", "/v1/events", headers={"Accept": BATCHED})

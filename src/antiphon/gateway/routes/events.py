@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -36,11 +36,6 @@ from antiphon.messages.cloudevents import CloudEvent
 LEVELS: dict[str, Level] = {"synced": "synced", "committed": "committed", "none": "none"}
 
 PATTERN = Parameter(name="pattern", about="which topics; * if absent", repeated=True)
-MODE = Parameter(
-    name="mode",
-    about="binary: the payload as the body, all else in ce- headers",
-    kind=Literal["binary"],
-)
 SEQ = Parameter(name="seq", about="its seq", kind=int)
 AS_ONE = Content(media=STRUCTURED, kind=CloudEvent)
 AS_BATCH = Content(media=BATCHED, kind=list[CloudEvent])
@@ -118,9 +113,18 @@ class EventRoutes:
                 handle=self._event,
                 answers=Event,
                 parts=(SEQ,),
-                query=(MODE,),
                 codes=("not_found",),
                 gives=(AS_ONE, AS_BATCH),
+            ),
+            Operation(
+                method="GET",
+                path="/v1/events/{seq}/payload",
+                summary="The payload of one event; the other fields are in ce- headers",
+                about="A CloudEvent in binary mode.",
+                handle=self._payload,
+                answers=Any,
+                parts=(SEQ,),
+                codes=("not_found",),
             ),
         ]
 
@@ -146,16 +150,25 @@ class EventRoutes:
         return _batch(request, found)
 
     async def _event(self, request: Request, principal: Principal) -> Response:
+        return _in_form(await self._stored(request, principal), preferred(_accept(request), FORMS))
+
+    async def _payload(self, request: Request, principal: Principal) -> Response:
+        headers, body = as_binary(await self._stored(request, principal))
+        return Response(body, headers={"cache-control": "no-store", **headers})
+
+    async def _stored(self, request: Request, principal: Principal) -> bytes:
+        """The event that the path names.
+
+        Raises:
+            NotFound: It isn't there, or may not be seen.
+        """
         text = request.path_params["seq"]
         if not (text.isascii() and text.isdigit() and len(text) <= 16):
             raise BadRequest(f"a seq is a number, got {cut(text)}", value=text)
-        mode = request.query_params.get("mode")
-        if mode not in (None, "binary"):
-            raise BadRequest(f"mode must be binary, got {cut(mode)}", value=mode)
         event = await self._bus.get(int(text), principal=principal)
         if event is None:
             raise NotFound(f"no event {int(text)}", value=text)
-        return _in_form(event, "binary" if mode else preferred(_accept(request), FORMS))
+        return event
 
 
 FORMS = (JSON, STRUCTURED, BATCHED)
@@ -174,9 +187,6 @@ def _accept(request: Request) -> str:
 
 
 def _in_form(event: bytes, form: str) -> Response:
-    if form == "binary":
-        headers, body = as_binary(event)
-        return Response(body, headers={"cache-control": "no-store", **headers})
     if form == JSON:
         return json_bytes(event)
     return json_bytes(as_structured(event) if form == STRUCTURED else as_batch([event]), media=form)

@@ -84,7 +84,7 @@ class TopicRoutes:
                 right=Right.ADMIN,
                 body=Forget,
                 answers=Forgotten,
-                codes=("invalid_pattern", "storage_unavailable"),
+                codes=("invalid_pattern", "invalid_payload", "storage_unavailable"),
             ),
         ]
 
