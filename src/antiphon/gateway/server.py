@@ -30,7 +30,8 @@ from antiphon.gateway.problems import reject_socket
 from antiphon.gateway.protocols import PatientHttp, ResoluteSocket
 from antiphon.gateway.routes.running import Workers
 from antiphon.gateway.sessions import SESSIONS, SessionsActor
-from antiphon.gateway.traffic import Counted, Traffic
+from antiphon.gateway.traffic import Traffic
+from antiphon.gateway.watched import Watched
 from antiphon.gateway.ws import SocketEndpoint
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class Gateway:
         )
         self._audit = Audit(bus, system.clock)
         guard = Guard(self._route, Rules(self.port), denied=self._denied)
-        self.app = Counted(guard, self._traffic)
+        self.app = Watched(guard, self._traffic)
         self._server = _Server(self._config())
         self._serving: asyncio.Task[None] | None = None
 

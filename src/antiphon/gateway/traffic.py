@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from time import perf_counter
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets of durations, in seconds; a last one takes the rest."""
@@ -70,25 +67,3 @@ class Traffic:
         if durations is None:
             durations = self.durations[operation] = Durations()
         durations.add(seconds)
-
-
-class Counted:
-    """Counts the HTTP requests of an ASGI application."""
-
-    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
-        self._app = app
-        self._traffic = traffic
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        begun = perf_counter()
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                operation = scope.get(OPERATION, OTHER)
-                self._traffic.answered(operation, message["status"], perf_counter() - begun)
-            await send(message)
-
-        await self._app(scope, receive, counted)
