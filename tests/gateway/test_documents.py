@@ -14,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
 import antiphon
+from antiphon.bus import Access, Principal
 from antiphon.errors import BusClosed, BusError
 from antiphon.gateway.documents.openapi import statuses
 from antiphon.gateway.documents.own_events import OWN_EVENTS
@@ -166,12 +167,18 @@ async def test_every_frame_is_a_message_in_its_direction(desk: Any) -> None:
     assert document["channels"]["socket"]["address"] == "/v1/ws"
 
 
-async def test_the_schemas_of_topics_are_told_to_those_only_who_may_see_them(desk: Any) -> None:
+async def test_the_schemas_of_topics_are_told_to_those_only_who_may_see_them(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await desk.bus.set_schema("build.*", {"type": "object"})
     refused = await desk.ask("GET", "/asyncapi.json", token=None)
     assert refused.status == 401
     addresses = [one["address"] for one in (await desk.get("/asyncapi.json"))["channels"].values()]
     assert addresses.count("build.*") == 1
+    stranger = Principal("stranger", Access(sub=("other.*",)))
+    monkeypatch.setattr(desk.gateway._auth, "by_token", lambda token: stranger)
+    addresses = [one["address"] for one in (await desk.get("/asyncapi.json"))["channels"].values()]
+    assert "build.*" not in addresses
 
 
 def test_every_topic_that_the_sources_publish_to_is_among_the_own_events() -> None:
