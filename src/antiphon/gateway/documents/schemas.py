@@ -104,12 +104,17 @@ def _struct(struct: Struct) -> Schema:
             shown["description"] = words[field.name]
         if field.required or sent_whole:
             schema["required"].append(field.encode_name)
-        elif field.default is not None:
-            shown["default"] = field.default
+        elif (default := _default(field)) is not None:
+            shown["default"] = default
         schema["properties"][field.encode_name] = shown
     if config.forbid_unknown_fields:
         schema["additionalProperties"] = False
     return schema
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
 
 
 def _fields(section: str) -> Iterator[tuple[str, str]]:

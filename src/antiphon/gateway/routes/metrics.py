@@ -61,8 +61,7 @@ class MetricsRoutes:
         )
 
     async def _show(self, request: Request, principal: Principal) -> Response:
-        access = principal.access
-        if not (access.is_admin or access.may_subscribe(STATS)):
+        if not principal.access.may_subscribe(STATS):
             raise Forbidden(f"GET /metrics needs a token that may see {STATS}")
         text, media = self._metrics.text(request.headers.get("accept", ""))
         return Response(text, headers={"cache-control": "no-store", "content-type": media})
