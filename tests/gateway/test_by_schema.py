@@ -91,7 +91,7 @@ def _checking(
 async def test_every_operation_answers_as_its_document_says(
     desk: Any, mode: GenerationMode
 ) -> None:
-    assert await speak(desk, mode, 5) > 15
+    assert await speak(desk, mode, 3) > 15
 
 
 @pytest.mark.long
