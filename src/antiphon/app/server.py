@@ -30,6 +30,7 @@ from antiphon.bridges.files import (
     WatchEnded,
     check_root,
 )
+from antiphon.bridges.otel import record_spans
 from antiphon.bus import Policies, Policy, Quota
 from antiphon.bus.retention import read_policies
 from antiphon.errors import BusError, NameTaken, SpawnFailed, StartError
@@ -156,6 +157,7 @@ class Server:
                 await start_program(self.settings.actors or "", program, running)
         except (SpawnFailed, NameTaken) as error:
             raise start_error(error, "start") from error
+        forget_spans = record_spans()  # by now the program has configured a tracer, if it does
         await gateway.start()
         try:
             self._listen_to_signals()
@@ -164,6 +166,8 @@ class Server:
             return await self._until_the_end(running, gateway)
         finally:
             await gateway.aclose()
+            if forget_spans is not None:
+                forget_spans()
 
     def _watcher(self, running: Core, workspace: Path) -> Child[WatchEnded]:
         def make() -> WatchActor:

@@ -259,7 +259,8 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
         """There is room again, or never any more; whoever writes puts its own in this place."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._inlet = Inlet(cast(asyncio.Transport, transport), handle=self._handle)
+        self._socket = cast(asyncio.Transport, transport)  # frames don't pass by the inlet
+        self._inlet = Inlet(self._socket, handle=self._handle)
         self._idle = Allowance(IDLE_FRAMES, IDLE_FRAMES_PER_S, self.loop.time())
         super().connection_made(cast(asyncio.Transport, self._inlet))
 
@@ -281,11 +282,17 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
     @property
     def is_gone(self) -> bool:
         """Whether nothing can be written any more."""
-        return self._lost or self.conn.state is not State.OPEN or self.transport.is_closing()
+        return self._lost or self.conn.state is not State.OPEN or self._socket.is_closing()
 
-    def write_text(self, parts: Sequence[bytes]) -> None:
-        """Write one text frame, whose payload is in pieces; what many share is not copied."""
-        self.transport.writelines((_header(sum(map(len, parts))), *parts))
+    def write_text(self, parts: Sequence[bytes]) -> int:
+        """Write one text frame, whose payload is in pieces; what many share is not copied.
+
+        Returns:
+            The bytes of its text.
+        """
+        size = sum(map(len, parts))
+        self._socket.writelines((_header(size), *parts))
+        return size
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -293,7 +300,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
 
     def cut_unwritten(self) -> bool:
         """End the connection if something lies unwritten in this process; whether it did."""
-        if self._lost or not self._inlet.transport.get_write_buffer_size():
+        if self._lost or not self._socket.get_write_buffer_size():
             return False
         self._cut()
         return True

@@ -37,6 +37,8 @@ from antiphon.gateway.routes.running import Workers
 from antiphon.gateway.seats import Seats
 from antiphon.gateway.sessions import SESSIONS, SessionsActor
 from antiphon.gateway.sse import EventStreams
+from antiphon.gateway.traffic import Traffic
+from antiphon.gateway.watched import Watched
 from antiphon.gateway.ws import SocketEndpoint
 
 logger = logging.getLogger(__name__)
@@ -111,6 +113,7 @@ class Gateway:
         self._going = False
         host, self.port = listening.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        self._traffic = Traffic()
         self._audit = Audit(bus, system.clock)
         self._issuer = Issuer(bus, auth, self._audit, admin_file)
         self._register = Register()
@@ -129,10 +132,14 @@ class Gateway:
             status=status,
             shutdown=shutdown,
             page_folder=page.Page(web),
+            traffic=self._traffic,
         )
         self._routes = self._http.app()
-        self._sockets = SocketEndpoint(system.ref(SESSIONS), guest=self._guest, seats=seats)
-        self.app = Guard(self._route, Rules(self.port), denied=self._audit.denied)
+        self._sockets = SocketEndpoint(
+            system.ref(SESSIONS), guest=self._guest, seats=seats, traffic=self._traffic
+        )
+        guard = Guard(self._route, Rules(self.port), denied=self._denied)
+        self.app = Watched(guard, self._traffic)
         self._server = _Server(self._config())
         self._serving: asyncio.Task[None] | None = None
 
@@ -213,6 +220,10 @@ class Gateway:
             await self._sockets(scope, receive, send)
         else:
             await reject_socket(send, NotFound("WebSockets are at /v1/ws"))
+
+    def _denied(self, reason: str, path: str) -> None:
+        self._traffic.denied += 1
+        self._audit.denied(reason, path)
 
     def _hold(self, request: Request, ended: Callable[[str], None]) -> Callable[[], None]:
         """Count a long answer among its token's connections, and end it with the token."""

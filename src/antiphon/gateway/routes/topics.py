@@ -13,10 +13,12 @@ from antiphon.bus.store import StoreCorrupt, StoreUnavailable
 from antiphon.errors import ActorDead, StorageUnavailable
 from antiphon.gateway.answers import json
 from antiphon.gateway.bodies import decode, read_json
-from antiphon.gateway.operations import Operation, Right
+from antiphon.gateway.operations import Operation, Parameter, Right
 from antiphon.gateway.queries import patterns_of
 from antiphon.gateway.routes.events import PATTERN
 from antiphon.messages import Forget, Forgotten, RetentionInfo, TopicInfo
+
+PATTERN_PART = Parameter(name="pattern", about="whose schema it is")
 
 
 class TopicRoutes:
@@ -50,6 +52,7 @@ class TopicRoutes:
                 summary="From now on payloads must fit this schema",
                 handle=self._set_schema,
                 right=Right.ADMIN,
+                parts=(PATTERN_PART,),
                 body=dict[str, Any],
                 status=204,
                 codes=("invalid_pattern", "invalid_schema"),
@@ -60,6 +63,7 @@ class TopicRoutes:
                 summary="Take a schema away",
                 handle=self._remove_schema,
                 right=Right.ADMIN,
+                parts=(PATTERN_PART,),
                 status=204,
                 codes=("invalid_pattern", "not_found"),
             ),
@@ -80,7 +84,7 @@ class TopicRoutes:
                 right=Right.ADMIN,
                 body=Forget,
                 answers=Forgotten,
-                codes=("invalid_pattern", "storage_unavailable"),
+                codes=("invalid_pattern", "invalid_payload", "storage_unavailable"),
             ),
         ]
 
