@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from antiphon.bus import Quota
 from antiphon.gateway import Auth, Tokens
 from antiphon.gateway.operations import Right
+from antiphon.gateway.tokens import MOST, Grant, Rights, Secret, digest
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -226,6 +227,15 @@ async def test_tokens_made_and_revoked_at_once_end_as_the_file_says(
     kept = [f"n{n}" for n in range(0, 12, 2)]
     assert sorted(info["name"] for info in await desk.get("/v1/tokens")) == sorted(kept)
     assert sorted(one.name for one in Tokens(tmp_path / "tokens.json")) == sorted(kept)
+
+
+async def test_there_are_at_most_a_thousand_names(desk: Desk) -> None:
+    for n in range(MOST):
+        kept = Secret(hash=digest(str(n)), created=desk.gateway._auth.now())
+        desk.gateway._auth.tokens.put(Grant(f"n{n}", Rights(), (kept,)))
+    refused = await desk.post("/v1/tokens", {"name": "ann"})
+    assert problem(refused, 429, "overloaded")["limit"] == MOST
+    await desk.issue("n1", replace=True)
 
 
 async def test_a_token_that_cannot_be_kept_is_not_given(desk: Desk, tmp_path: Path) -> None:
