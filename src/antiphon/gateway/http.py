@@ -80,7 +80,7 @@ class Http:
         self._patience = Patience()
         self.operations: list[Operation] = [
             *ServerRoutes(bus, auth, audit, port, status=status, shutdown=shutdown).operations(),
-            *EventRoutes(bus, self._patience).operations(),
+            *EventRoutes(bus, self._patience, audit.refused).operations(),
             *TopicRoutes(bus, system).operations(),
             *RunningRoutes(system, workers, audit).operations(),
             *SubscriptionRoutes(bus, streams, register).operations(),

@@ -13,6 +13,7 @@ from antiphon.bus import Bus, Page, Principal
 from antiphon.bus.event_rules import decode_publish
 from antiphon.errors import BadRequest, BusError, NotFound, cut
 from antiphon.gateway.answers import json, json_bytes
+from antiphon.gateway.audit import Refusals
 from antiphon.gateway.bodies import read_body, read_json
 from antiphon.gateway.cloudevents import (
     BATCHED,
@@ -64,11 +65,13 @@ class EventRoutes:
 
     Args:
         patience: Ends the waiting for the log when the server must end.
+        refused: Told of each event of a list that was refused; of a request, ``Http`` tells.
     """
 
-    def __init__(self, bus: Bus, patience: Patience) -> None:
+    def __init__(self, bus: Bus, patience: Patience, refused: Refusals) -> None:
         self._bus = bus
         self._patience = patience
+        self._refused = refused
 
     def operations(self) -> list[Operation]:
         return [
@@ -139,7 +142,13 @@ class EventRoutes:
                 f"a list has 1 to {PUBLISH_EVENTS} events, got {len(events)}",
                 limit=PUBLISH_EVENTS,
             )
-        submitted = submit(self._bus, events, principal, level)
+        submitted = submit(
+            self._bus,
+            events,
+            principal,
+            level,
+            refused=lambda error: self._refused(error, "POST /v1/events", principal.name),
+        )
         return json(PublishReply(results=await results(submitted, self._patience)))
 
     async def _query(self, request: Request, principal: Principal) -> Response:
