@@ -40,6 +40,14 @@ def test_each_value_tells_its_source(file: Path, monkeypatch: pytest.MonkeyPatch
     assert {name: line.source for name, line in told.items()} == {
         "port": "default",
         "host": "default",
+        "tcp": "default",
+        "uds": "default",
+        "tls_cert": "default",
+        "tls_key": "default",
+        "insecure_bind": "default",
+        "host_names": "default",
+        "public_url": "default",
+        "proxies": "default",
         "data": "default",
         "workspace": "file",
         "ignore": "file",
@@ -48,6 +56,7 @@ def test_each_value_tells_its_source(file: Path, monkeypatch: pytest.MonkeyPatch
         "ready_file": "default",
         "open": "flag",
         "retention": "default",
+        "max_connections": "default",
         "max_sockets": "environment",
     }
     assert told["ignore"].value == ("*.log", "b c")

@@ -29,7 +29,7 @@ from antiphon.bus import (
     Table,
 )
 from antiphon.errors import BadRequest, NotFound
-from antiphon.gateway import SESSIONS, Auth, Gateway, bind
+from antiphon.gateway import SESSIONS, Auth, Doors, Gateway, bind
 from antiphon.messages import WorkerInfo, WorkerStart
 from antiphon.stores import MemoryEventStore
 
@@ -219,7 +219,7 @@ def _ask(
 
 
 @asynccontextmanager
-async def serving(web: Path, **options: Any) -> AsyncIterator[Desk]:
+async def serving(web: Path, *, doors: Doors | None = None, **options: Any) -> AsyncIterator[Desk]:
     """A server with nothing in its log."""
     store = MemoryEventStore()
     log = Log(store)
@@ -239,7 +239,7 @@ async def serving(web: Path, **options: Any) -> AsyncIterator[Desk]:
                 system=system,
                 auth=Auth(TOKEN),
                 workers=DeskWorkers(),
-                listening=bind("127.0.0.1", 0),
+                doors=doors or Doors(tcp=bind("127.0.0.1", 0)),
                 status=lambda: {"head": bus.head},
                 shutdown=lambda: desk.shut_down.set(),
                 web=web,

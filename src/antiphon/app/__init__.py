@@ -5,6 +5,6 @@
 """
 
 from antiphon.app.core import Core, core, open
-from antiphon.app.server import serve
+from antiphon.app.server import serve, serve_detached
 
-__all__ = ["Core", "core", "open", "serve"]
+__all__ = ["Core", "core", "open", "serve", "serve_detached"]

@@ -9,7 +9,14 @@ import os
 from pathlib import Path
 
 from antiphon.errors import StartError
-from antiphon.places import LOCK_FILE, LOG_FILE, SCHEMAS_FILE, SERVER_FILE, TOKEN_FILE
+from antiphon.places import (
+    LOCK_FILE,
+    LOG_FILE,
+    SCHEMAS_FILE,
+    SERVER_FILE,
+    SERVER_LOG_FILE,
+    TOKEN_FILE,
+)
 
 
 class DataFolder:
@@ -42,6 +49,11 @@ class DataFolder:
     def server(self) -> Path:
         """What clients of this machine find the server by."""
         return self.path / SERVER_FILE
+
+    @property
+    def server_log(self) -> Path:
+        """What a server in the background prints and logs."""
+        return self.path / SERVER_LOG_FILE
 
     def acquire(self) -> None:
         """Make the folder if need be, and take its lock."""

@@ -26,14 +26,14 @@ class Audit:
         self._next = 0.0
         self._folded = 0
 
-    def denied(self, reason: str, path: str) -> None:
-        """A request was turned away at the door."""
+    def denied(self, reason: str, path: str, client: str | None) -> None:
+        """A request was turned away at the door; *client* is its address, if it has one."""
         now = self._clock.now()
         if now < self._next:
             self._folded += 1
             return
         self._next = now + EVERY_S
-        payload = {"reason": reason, "path": path[:200], "also": self._folded}
+        payload = {"reason": reason, "path": path[:200], "client": client, "also": self._folded}
         self._folded = 0
         try:
             self._bus.publish_event(DENIED, payload).add_done_callback(_look)
