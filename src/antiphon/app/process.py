@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 
 from antiphon.errors import StartError
 from antiphon.gateway.tls import Tls
-
-if sys.platform != "win32":
-    import resource
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +32,8 @@ def reload_certificate(tls: Tls) -> None:
 
 def raise_open_files(needed: int) -> None:
     """Let the process open *needed* files, as far as the system lets it."""
+    import resource  # which Windows doesn't have
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return

@@ -49,7 +49,7 @@ class UnixDoor:
         try:
             self.socket.bind(str(self.path))
             self.socket.listen(BACKLOG)
-            self._inode = self.path.stat().st_ino
+            self._made = _identity(self.path)
         except OSError as error:
             self.socket.close()
             raise StartError(f"cannot listen on {self.path}: {_why(error)}") from error
@@ -65,8 +65,14 @@ class UnixDoor:
         """Listen no more, and take the file away, unless it is another server's by now."""
         self.socket.close()
         with suppress(OSError):
-            if self.path.lstat().st_ino == self._inode:
+            if _identity(self.path) == self._made:
                 self.path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Tells one socket from its successor, which may get the same inode."""
+    found = path.lstat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def _clear(path: Path) -> None:
