@@ -15,12 +15,12 @@ class Line:
 
 def test_the_one_that_has_asked_for_nothing_for_longest_goes_and_is_counted() -> None:
     crowd = Crowd(3)
-    busy, first, second, new = lines = [Line() for _ in range(4)]
+    busy, first, _, new = lines = [Line() for _ in range(4)]
     for line in lines[:3]:
         crowd.came(line)
     crowd.is_busy(busy)
     crowd.is_busy(first)
-    crowd.is_idle(first)  # it was answered, so second waits longer
+    crowd.is_idle(first)  # it was answered, so the third waits longer
     crowd.came(new)
     assert [line.aborted for line in lines] == [False, False, True, False]
     assert (len(crowd), crowd.cut) == (3, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,6 @@ def served_by(tls: Tls, made: Certificate) -> bool:
             return True
         except ssl.SSLWantReadError:
             pass
-        try:
+        with suppress(ssl.SSLWantReadError):
             server.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
     return False

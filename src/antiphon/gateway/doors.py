@@ -130,7 +130,8 @@ def bind(host: str, port: int, *, open_to_others: bool = False) -> socket.socket
             "give --tls-cert and --tls-key, or --insecure-bind to send tokens in clear"
         )
     family = socket.AF_INET6 if found.version == 6 else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # By name, since asyncio lets only what it knows to be TCP send without delay.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address, port))
