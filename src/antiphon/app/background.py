@@ -33,6 +33,19 @@ LAST_LINES = 20
 Ready = Callable[[dict[str, Any]], None]
 
 
+class NotStartedError(StartError):
+    """The server in the background ended before it was ready.
+
+    Attributes:
+        said: The last lines of its log.
+    """
+
+    def __init__(self, log: Path, said: list[str]) -> None:
+        why = said[0].removeprefix("antiphon: ") if len(said) == 1 else f"see {log}"
+        super().__init__(f"the server did not start: {why}")
+        self.said = said if len(said) > 1 else []
+
+
 class LogFile(RotatingFileHandler):
     """The log and all that the process prints, in one file for its owner alone."""
 
@@ -69,7 +82,8 @@ def start(run: Callable[[Ready], int], log: Path) -> Started:
     """Run *run* in the background; it calls what it is given once it is ready.
 
     Raises:
-        StartError: It ended before, with the last lines of *log*; or *READY_S* went by.
+        NotStartedError: It ended before.
+        StartError: It is not ready after *READY_S*.
     """
     before = log.stat().st_size if log.exists() else 0
     reader, writer = os.pipe()
@@ -94,23 +108,21 @@ def _wait(told: int, log: Path, before: int) -> Started:
             raise StartError(f"the server is not ready after {READY_S:.0f} s; see {log}")
         more = os.read(told, 65536)
         if not more:
-            raise StartError(f"the server did not start: {_last_lines(log, before)}")
+            raise NotStartedError(log, _last_lines(log, before))
         said += more
     facts = msgspec.json.decode(said, type=dict[str, Any])
     return Started(facts["pid"], facts)
 
 
-def _last_lines(log: Path, before: int) -> str:
+def _last_lines(log: Path, before: int) -> list[str]:
+    """What *log* says since it had *before* bytes, cut short."""
     try:
         with log.open("rb") as written:
             written.seek(before if log.stat().st_size >= before else 0)
             lines = written.read().decode("utf-8", "replace").splitlines()
     except OSError as error:
-        return f"and its log can't be read: {error}"
-    shown = lines[-LAST_LINES:]
-    if len(shown) == 1:
-        return shown[0].removeprefix("antiphon: ")
-    return "\n".join([f"the end of {log} says", *shown])
+        return [f"its log can't be read: {error}"]
+    return lines[-LAST_LINES:]
 
 
 def _leave(run: Callable[[Ready], int], log: Path, writer: int) -> NoReturn:

@@ -112,9 +112,15 @@ def serve(
 
 
 def _in_background(settings: Settings) -> int:
-    from antiphon.app import serve_detached
+    from antiphon.app import NotStartedError, serve_detached
 
-    started = serve_detached(settings)
+    try:
+        started = serve_detached(settings)
+    except NotStartedError as error:
+        console.complain(str(error))
+        for line in error.said:
+            print(console.clean(line), file=sys.stderr)
+        return 1
     facts = started.facts
     address = facts.get("page_url", facts["url"])
     if sys.stdout.isatty() and address.startswith("http"):
