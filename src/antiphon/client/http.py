@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 PAGE_EVENTS = 500
 """The most events that the server gives in one page."""
+TOPICS = 10_000
+"""The most topics of one list."""
 
 
 class RawPage(NamedTuple):
@@ -155,8 +157,15 @@ class HttpClient:
 
     def topics(self, patterns: Sequence[str] = ()) -> list[TopicInfo]:
         """List the topics in the log."""
-        path = _path("/v1/topics", [("pattern", pattern) for pattern in patterns])
-        return _decode(self.get(path), list[TopicInfo])
+        wanted: list[tuple[str, object]] = [("pattern", pattern) for pattern in patterns]
+        wanted.append(("limit", TOPICS))
+        found: list[TopicInfo] = []
+        while True:
+            after = [("after", found[-1].name)] if found else []
+            page = _decode(self.get(_path("/v1/topics", [*wanted, *after])), list[TopicInfo])
+            found += page
+            if len(page) < TOPICS:
+                return found
 
     def schemas(self) -> dict[str, Any]:
         """Read the JSON schema of each pattern that has one."""
