@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from heapq import nsmallest
 from typing import Any, NamedTuple, Unpack
 
 from antiphon.actors import ActorRef, current_trace
@@ -649,8 +648,7 @@ class Bus:
         names: Iterable[str] = self._log.topics if seen is None else seen
         if after:
             names = (name for name in names if name > after)
-        first = sorted(names) if limit is None else nsmallest(limit, names)
-        return [self._topic(name) for name in first]
+        return [self._topic(name) for name in sorted(names)[:limit]]
 
     def _topic(self, name: str) -> TopicInfo:
         state = self._log.topics[name]
