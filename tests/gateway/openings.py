@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -55,6 +56,10 @@ class Opening:
         self.host = "localhost" if kind == "uds" else f"127.0.0.1:{desk.port}"
         self.origin = f"{'https' if kind == 'tls' else 'http'}://{self.host}"
         self.bearer = ("Authorization", f"Bearer {desk.token}")
+
+    @property
+    def has_socket_file(self) -> bool:
+        return os.path.lexists(self.uds)
 
     @asynccontextmanager
     async def raw(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.gateway import server
+from antiphon.gateway import protocols, server
 
 from .certificates import Certificate, issue
 from .openings import KINDS, Opening, Reply, opening, read_reply
@@ -274,6 +274,37 @@ async def test_no_token_no_event_through_any_door(door: Opening) -> None:
         await socket.send("hello", v=1, token="wrong")
         assert (await socket.closed())[0] == 4501
     assert not await published(door)
+
+
+async def test_at_the_end_a_socket_at_each_door_is_told_to_come_back(door: Opening) -> None:
+    async with door.socket() as socket:
+        await socket.hello(door.desk.token)
+        async with asyncio.timeout(5):
+            await asyncio.gather(door.desk.gateway.aclose(), socket.until("bye"))
+        assert (await socket.closed())[0] == 4000
+    assert not door.has_socket_file
+
+
+async def test_who_reads_nothing_through_any_door_is_cut_and_others_notice_nothing(
+    door: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it is bounded, and so is the time."""
+    monkeypatch.setattr(protocols, "WRITE_S", 0.3)
+    events = [{"topic": "big.x", "payload": "x" * 100_000} for _ in range(30)]
+    body = json.dumps(events).encode()
+    for _ in range(2):
+        reply = await door.ask("POST /v1/events", door.bearer, JSON, body=body)
+        assert reply.status == 200
+    query = "GET /v1/events?pattern=big.*&limit=500 HTTP/1.1\r\nHost: {}\r\n{}: {}\r\n\r\n"
+    async with door.raw() as (_, writer), asyncio.timeout(10):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write((query.format(door.host, *door.bearer) * 20).encode())
+        crowd = door.desk.gateway.crowd
+        while len(crowd) == 0:
+            await asyncio.sleep(0.002)
+        assert (await door.ask("GET /health")).status == 200
+        while len(crowd) > 0:
+            await asyncio.sleep(0.01)
 
 
 # --- proxies --------------------------------------------------------------------------------
