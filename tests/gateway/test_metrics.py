@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,11 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from antiphon.gateway import Doors, bind
+from antiphon.gateway.forwarded import Proxies
 from antiphon.gateway.traffic import BOUNDS_S, Durations
+
+from .conftest import serving
 
 Until = Callable[[Callable[[], bool]], Any]
 
@@ -63,6 +68,14 @@ async def test_a_scrape_tells_events_requests_sockets_actors_and_the_disk(
     assert told[("antiphon_actors_started_total",)] >= told[("antiphon_actors",)] - 1
     assert told[("antiphon_log_up",)] == 1
     assert told[("process_resident_memory_bytes",)] > 0
+
+
+async def test_requests_behind_a_proxy_are_counted_by_their_operations(tmp_path: Path) -> None:
+    doors = Doors(tcp=bind("127.0.0.1", 0), proxies=Proxies(["127.0.0.1"]))
+    async with serving(tmp_path / "web", doors=doors) as desk:
+        await desk.ask("GET", "/v1/topics", headers={"X-Forwarded-For": "192.0.2.7"})
+        told = await scrape(desk)
+    assert told["antiphon_http_requests_total", "GET /v1/topics", "200"] == 1
 
 
 async def test_a_restart_a_drop_and_the_lag_of_a_durable_are_told(desk: Any, until: Until) -> None:

@@ -7,7 +7,7 @@ Every entry checks its topic, pattern, payload and access here, once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Unpack
 
@@ -684,13 +684,20 @@ class Bus:
         return rows[0].data if rows and principal.access.may_see(rows[0].topic) else None
 
     def topics(
-        self, patterns: Sequence[str] = ("*",), *, principal: Principal = SYSTEM
+        self,
+        patterns: Sequence[str] = ("*",),
+        *,
+        principal: Principal = SYSTEM,
+        after: str = "",
+        limit: int | None = None,
     ) -> list[TopicInfo]:
-        """The stored topics by name, with counts."""
+        """The stored topics by name, with counts: past *after*, and *limit* of them at most."""
         checked = self.check_patterns(patterns, principal, narrow=True)
         seen = self._topics_seen(checked, principal)
-        names = self._log.topics if seen is None else seen
-        return [self._topic(name) for name in sorted(names)]
+        names: Iterable[str] = self._log.topics if seen is None else seen
+        if after:
+            names = (name for name in names if name > after)
+        return [self._topic(name) for name in sorted(names)[:limit]]
 
     def _topic(self, name: str) -> TopicInfo:
         state = self._log.topics[name]

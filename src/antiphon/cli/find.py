@@ -18,11 +18,24 @@ TOKEN_VARIABLE = "ANTIPHON_TOKEN"
 
 
 class ServerFile(msgspec.Struct, frozen=True):
-    """What a running server leaves in its data folder."""
+    """What a running server leaves in its data folder.
+
+    Attributes:
+        tls_cert: The file of its certificate, if it has one.
+        uds: Its Unix socket, if it has one.
+        log_file: Where it writes what went wrong, if it runs in the background.
+    """
 
     url: str
     pid: int
     token_file: str
+    tls_cert: str | None = None
+    uds: str | None = None
+    log_file: str | None = None
+
+    @property
+    def cert(self) -> Path | None:
+        return Path(self.tls_cert) if self.tls_cert is not None else None
 
 
 def read_server_file(folder: Path) -> ServerFile | None:
@@ -47,13 +60,15 @@ def find(data: Path | None, url: str | None) -> Endpoint:
     token = os.environ.get(TOKEN_VARIABLE) or None
     if url is not None:
         try:
-            own = _origin(url) == (_origin(server.url) if server is not None else None)
+            own = server is not None and _place(url) in _places(server)
         except BadRequest as error:
             raise typer.BadParameter(f"{error}, got {error.value}", param_hint="--url") from error
-        return Endpoint(url, token or (_token(server) if own and server is not None else None))
+        if not own or server is None:
+            return Endpoint(url, token)
+        return Endpoint(url, token or _token(server), server.cert)
     if server is None:
         raise NoServer(f"no server is running on {folder}; {how_to_start(data)}")
-    return Endpoint(server.url, token or _token(server))
+    return Endpoint(server.url, token or _token(server), server.cert)
 
 
 def finder(data: Path | None, url: str | None) -> Callable[[], Endpoint]:
@@ -94,6 +109,15 @@ def _token(server: ServerFile) -> str | None:
         return None
 
 
-def _origin(url: str) -> tuple[bool, str, int]:
+def _places(server: ServerFile) -> list[tuple[str, str, int]]:
+    found = [_place(server.url)]
+    if server.uds is not None:
+        found.append(("unix", server.uds, 0))
+    return found
+
+
+def _place(url: str) -> tuple[str, str, int]:
     endpoint = Endpoint(url)
-    return endpoint.secure, endpoint.host, endpoint.port
+    if endpoint.unix_path is not None:
+        return "unix", endpoint.unix_path, 0
+    return "https" if endpoint.secure else "http", endpoint.host, endpoint.port

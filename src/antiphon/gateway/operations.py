@@ -18,7 +18,7 @@ from starlette.routing import Route
 from antiphon.bus import Access, Principal
 from antiphon.errors import Forbidden
 from antiphon.gateway.holds import Pass
-from antiphon.gateway.traffic import OPERATION
+from antiphon.gateway.traffic import VISIT, Visit
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 KnownHandler: TypeAlias = Callable[[Request, Principal], Awaitable[Response]]
@@ -165,7 +165,7 @@ def _route(
     async def answer(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         operation = methods[method]
-        request.scope[OPERATION] = names[method]
+        request.scope.setdefault(VISIT, Visit()).operation = names[method]
         return await operation.handle(request, who(operation, request))
 
     return Route(path, answer, methods=list(methods))

@@ -20,6 +20,7 @@ from websockets.server import ServerProtocol
 
 from antiphon.bus.allowance import Allowance
 from antiphon.errors import BadRequest
+from antiphon.gateway.crowd import Crowd
 from antiphon.gateway.headers import SECURITY_HEADERS
 from antiphon.gateway.inlet import PART_BYTES, Inlet
 from antiphon.gateway.limits import (
@@ -106,21 +107,24 @@ class PatientHttp(H11Protocol):
     _headers_by: asyncio.TimerHandle | None = None
     _taken_by: asyncio.TimerHandle | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, crowd: Crowd, **options: Any) -> None:
         super().__init__(*args, **options)
         self.framing = self.conn = Framing()
         self._serve = self.app
         self.app = self._serve_with_abort
+        self._crowd = crowd
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._inlet = Inlet(transport, handle=self._handle, room=self._room)
         super().connection_made(cast(asyncio.Transport, self._inlet))
         self._await_headers()
+        self._crowd.came(transport)
 
     def data_received(self, data: bytes) -> None:
         self._inlet.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._crowd.left(self._inlet.transport)
         self._inlet.shut()
         self._stop_waiting()
         self._taken()
@@ -131,6 +135,7 @@ class PatientHttp(H11Protocol):
         super().data_received(part)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
+            self._crowd.is_busy(self._inlet.transport)
         elif self._headers_by is None and self.conn.trailing_data[0]:
             self._await_headers()  # the next request of this connection has begun
         return self.framing.units - before
@@ -146,6 +151,7 @@ class PatientHttp(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._crowd.is_idle(self._inlet.transport)
         self._inlet.go_on()
 
     async def _serve_with_abort(self, scope: Any, receive: Any, send: Any) -> None:
@@ -205,6 +211,7 @@ class PatientHttp(H11Protocol):
         self._inlet.shut()
         self.connections.discard(self)
         socket = ResoluteSocket(self.config, self.server_state, self.app_state)
+        socket.crowd = self._crowd
         socket.connection_made(self._inlet.transport)
         socket.begin(self._handshake, self.headers)
         self._inlet.transport.set_protocol(socket)
@@ -250,6 +257,7 @@ class PatientHttp(H11Protocol):
 class ResoluteSocket(WebSocketsSansIOProtocol):
     """WebSocket by websockets; no client can keep it open or busy by doing next to nothing."""
 
+    crowd: Crowd
     _inlet: Inlet
     _answer_by: asyncio.TimerHandle | None = None
     _frames = 0
@@ -348,6 +356,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self.crowd.left(self._inlet.transport)
         self._inlet.flush()
         if self._answer_by is not None:
             self._answer_by.cancel()

@@ -10,10 +10,23 @@ from collections import Counter
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets of durations, in seconds; a last one takes the rest."""
-OPERATION = "antiphon.operation"
-"""Where a scope says which operation of the table it came to."""
+VISIT = "antiphon.visit"
+"""Where a scope, and whatever copy of it is handed on, has the ``Visit``."""
 OTHER = "other"
 """What came to none: turned away at the door, the page's files, no such path."""
+
+
+class Visit:
+    """One HTTP request, on its way.
+
+    Attributes:
+        operation: Which of the table it came to; None: to none yet.
+    """
+
+    __slots__ = ("operation",)
+
+    def __init__(self) -> None:
+        self.operation: str | None = None
 
 
 class Durations:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon.actors import Trace, tracing
 from antiphon.actors.spans import Span, begin_span, recording
-from antiphon.gateway.traffic import OPERATION, OTHER, Traffic
+from antiphon.gateway.traffic import OTHER, VISIT, Traffic, Visit
 
 TRACEPARENT = b"traceparent"
 
@@ -30,14 +30,14 @@ class Watched:
             await self._app(scope, receive, send)
             return
         begun = perf_counter()
+        visit = scope[VISIT] = Visit()
         status = 0
 
         async def watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                operation = scope.get(OPERATION, OTHER)
-                self._traffic.answered(operation, status, perf_counter() - begun)
+                self._traffic.answered(visit.operation or OTHER, status, perf_counter() - begun)
             await send(message)
 
         parent = _parent(scope)
@@ -47,7 +47,7 @@ class Watched:
                 with tracing(span.trace):
                     await self._app(scope, receive, watched)
             finally:
-                _end(span, scope, status)
+                _end(span, visit.operation, status)
         elif parent is not None:
             with tracing(parent.step()):
                 await self._app(scope, receive, watched)
@@ -76,8 +76,7 @@ def _begin(scope: Scope, parent: Trace | None) -> Span | None:
     return begin_span(scope["method"], "server", parent, told)
 
 
-def _end(span: Span, scope: Scope, status: int) -> None:
-    operation = scope.get(OPERATION)
+def _end(span: Span, operation: str | None, status: int) -> None:
     told: dict[str, Any] = {"http.response.status_code": status}
     if operation is not None:
         told["http.route"] = operation.partition(" ")[2]

@@ -13,8 +13,9 @@ from antiphon.bus.store import StoreCorrupt, StoreUnavailable
 from antiphon.errors import ActorDead, StorageUnavailable
 from antiphon.gateway.answers import json
 from antiphon.gateway.bodies import decode, read_json
+from antiphon.gateway.limits import TOPICS
 from antiphon.gateway.operations import Operation, Parameter, Right
-from antiphon.gateway.queries import patterns_of
+from antiphon.gateway.queries import topics_of
 from antiphon.gateway.routes.events import PATTERN
 from antiphon.messages import Forget, Forgotten, RetentionInfo, TopicInfo
 
@@ -36,7 +37,11 @@ class TopicRoutes:
                 summary="The topics with their counts",
                 handle=self._topics,
                 answers=list[TopicInfo],
-                query=(PATTERN,),
+                query=(
+                    PATTERN,
+                    Parameter(name="after", about="only topics whose name is past this one"),
+                    Parameter(name="limit", about=f"1 to {TOPICS}; {TOPICS} if absent", kind=int),
+                ),
                 codes=("invalid_pattern",),
             ),
             Operation(
@@ -89,8 +94,8 @@ class TopicRoutes:
         ]
 
     async def _topics(self, request: Request, principal: Principal) -> Response:
-        patterns = patterns_of(request.query_params.multi_items())
-        return json(self._bus.topics(patterns, principal=principal))
+        patterns, after, limit = topics_of(request.query_params.multi_items())
+        return json(self._bus.topics(patterns, principal=principal, after=after, limit=limit))
 
     async def _schemas(self, request: Request, principal: Principal) -> Response:
         found = self._bus.schemas()
