@@ -17,6 +17,9 @@ from antiphon.errors import BusError, SubscriptionGap, SubscriptionReset
 from antiphon.ids import Cursor
 from antiphon.messages import Ack, Event, Gap, Lag, Nack, Reset, StartWord, Sub
 
+REASON = 1000
+"""Characters of the reason of a nack that are sent."""
+
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -154,13 +157,11 @@ class Following:
 
     @property
     def cursor(self) -> str | None:
-        """The position after the last event that was handed out and is stored."""
-        if self._cursor is None or not self._events:
-            return self.after if isinstance(self.after, str) else None
+        """The position after the last event that was handed out; None of a durable one."""
         last = self._last.event.seq if self._last is not None else None
-        if last is None:
-            return None
-        return str(Cursor(Cursor.parse(self._cursor).epoch, last))
+        if self._events and self._cursor is not None and last is not None and not self.is_durable:
+            return str(Cursor(Cursor.parse(self._cursor).epoch, last))
+        return self.after if isinstance(self.after, str) else None
 
     def handled(self) -> bytes | None:
         """The last event was handled: the frame that says so, if it is time for one."""
@@ -188,4 +189,5 @@ class Following:
         if last.event.seq is None or last.connection != self._connection or not self.is_durable:
             return None
         delay_ms = None if delay_s is None else round(delay_s * 1000)
-        return _encode(Nack(sid=self.sid, seq=last.event.seq, delay_ms=delay_ms, reason=reason))
+        why = reason[:REASON]
+        return _encode(Nack(sid=self.sid, seq=last.event.seq, delay_ms=delay_ms, reason=why))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 from antiphon.errors import BusError, Overloaded, StorageUnavailable
 from antiphon.messages import Level, Published
@@ -22,6 +23,8 @@ MOST_BYTES = 16 * 1024 * 1024
 FRAME_EVENTS = 1000
 FRAME_BYTES = 512 * 1024
 """Half of what a frame may have; an event alone has 256 KiB at most."""
+MOST_EVENT_BYTES = 1024 * 1024 - 256
+"""A frame that holds more is over what a server takes, and would end every connection."""
 IN_FLIGHT = 8
 """Frames that may wait for their answers."""
 
@@ -117,7 +120,9 @@ class Outbox:
     def answered(self, request: int, results: Sequence[Answer], now: float) -> None:
         """The frame *request* has a result for each of its events."""
         again: list[Entry] = []
-        for entry, result in zip(self._flying.pop(request, ()), results, strict=False):
+        short = BusError("the server gave too few results: this event may be stored")
+        entries = self._flying.pop(request, ())
+        for entry, result in zip(entries, chain(results, repeat(short)), strict=False):
             if isinstance(result, Overloaded | StorageUnavailable):
                 again.append(entry)
                 self._wait(result, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -96,13 +96,19 @@ class PlainBus:
         if self._loop is None:
             work.close()
             raise BusClosed("this client is closed, or was not entered by with")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+            raise BusClosed("this client is closed") from None
 
     def _call(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Do *work* in the loop; if the waiting is interrupted or too long, it is cancelled."""
         future = self._start(work)
         try:
             return future.result(timeout)
+        except CancelledError:
+            raise BusClosed("this client was closed meanwhile") from None
         except BaseException:
             future.cancel()
             raise
@@ -219,7 +225,7 @@ class PlainSubscription:
     def __next__(self) -> Event:
         try:
             return self._bus._call(self._next())
-        except StopAsyncIteration:
+        except (StopAsyncIteration, BusClosed):
             raise StopIteration from None
 
     async def _next(self) -> Event:

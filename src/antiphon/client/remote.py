@@ -24,9 +24,17 @@ from antiphon.client.endpoint import Endpoint, NoServer, reason
 from antiphon.client.following import Following
 from antiphon.client.frames import Frame
 from antiphon.client.http import PAGE_EVENTS, HttpClient
-from antiphon.client.outbox import Answer, Entry, Outbox
+from antiphon.client.outbox import MOST_EVENT_BYTES, Answer, Entry, Outbox
 from antiphon.client.session import Session, State
-from antiphon.errors import BusClosed, BusError, Forbidden, InvalidPayload, Overloaded, Unauthorized
+from antiphon.errors import (
+    BusClosed,
+    BusError,
+    Forbidden,
+    InvalidPayload,
+    Overloaded,
+    PayloadTooLarge,
+    Unauthorized,
+)
 from antiphon.ids import new_id
 from antiphon.messages import Event, EventIn, Level, Published, StartWord, TopicInfo
 
@@ -183,13 +191,13 @@ class RemoteBus:
                 entry, answered = self._put(*data, level)
                 return await answered
         except TimeoutError:
-            if entry is not None and self._outbox.take_back(entry):
+            if entry is not None and self._took_back(entry):
                 entry = None
             sent = entry is not None and entry.sent
             raise NoServer(self._no_answer(timeout, entry), sent=sent) from None
         except asyncio.CancelledError:
             if entry is not None:
-                self._outbox.take_back(entry)
+                self._took_back(entry)
             raise
 
     def publish_nowait(
@@ -222,23 +230,37 @@ class RemoteBus:
             self._empty.clear()
             await self._empty.wait()
 
+    def _took_back(self, entry: Entry) -> bool:
+        """Whether *entry* had not left yet, and never will."""
+        taken = self._outbox.take_back(entry)
+        if taken:
+            self._freed()
+        return taken
+
+    def _freed(self) -> None:
+        self._room.set()
+        if not len(self._outbox):
+            self._empty.set()
+
     def _written(self, event: EventIn) -> tuple[str, bytes]:
         """The id and the JSON of *event*, as it is now."""
         self._check()
         name = event.id or new_id()
         try:
-            return name, _encode(msgspec.structs.replace(event, id=name))
+            data = _encode(msgspec.structs.replace(event, id=name))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidPayload(f"the payload can't be written as JSON: {error}") from error
+        if len(data) > MOST_EVENT_BYTES:
+            why = f"an event of {len(data)} bytes fits into no frame: {MOST_EVENT_BYTES} at most"
+            raise PayloadTooLarge(why, limit=MOST_EVENT_BYTES)
+        return name, data
 
     def _put(self, name: str, data: bytes, level: Level) -> tuple[Entry, asyncio.Future[Published]]:
         self._check()
         answered: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
 
         def settle(answer: Answer) -> None:
-            self._room.set()
-            if not len(self._outbox):
-                self._empty.set()
+            self._freed()
             if answered.done():
                 return
             if isinstance(answer, Published):
@@ -381,7 +403,10 @@ class RemoteBus:
 
     def _tell(self, state: LinkState, why: str) -> None:
         if self._on_link is not None:
-            self._on_link(state, why)
+            try:
+                self._on_link(state, why)
+            except Exception:
+                logger.exception("on_link failed at %s", state)
 
     async def _run(self, up: asyncio.Future[None]) -> None:
         """Connect, and again, until it is of no use any more."""
@@ -396,6 +421,10 @@ class RemoteBus:
                 error = refused
             except (NoServer, BusError) as failed:
                 error = failed
+            except Exception as fault:  # everybody who waits is told, or would wait for ever
+                logger.exception("the client failed")
+                error = BusError(f"the client failed: {fault!r}")
+                self._session.end(error)
             if not up.done():
                 up.set_exception(self._session.error or error)
                 return
@@ -452,9 +481,9 @@ class RemoteBus:
             )
         try:
             frame: Frame = _decode(data)
+            self._session.receive(frame, asyncio.get_running_loop().time())
         except msgspec.DecodeError as error:
             return 1006, f"the server sent what is no frame: {error}"
-        self._session.receive(frame, asyncio.get_running_loop().time())
         self._more.set()
         return None
 
@@ -609,7 +638,7 @@ async def _open(endpoint: Endpoint) -> ClientConnection:
 
 
 def _look(answered: asyncio.Future[Published]) -> None:
-    """Of a publish that nobody waits for, a refusal is told to the log; ``aclose`` tells the rest."""
+    """Tell the log a refusal that nobody waits for; ``aclose`` tells the rest."""
     if not answered.cancelled() and isinstance(error := answered.exception(), BusError):
         logger.warning("a publish was refused: %s", error)
 

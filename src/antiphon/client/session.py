@@ -19,7 +19,7 @@ from antiphon.client.following import Following
 from antiphon.client.frames import Frame, RawEv, RawOk
 from antiphon.client.outbox import Answer, Outbox
 from antiphon.client.problems import error_from
-from antiphon.errors import BusError, LeaseHeld, LeaseLost, Unauthorized
+from antiphon.errors import BadRequest, BusError, LeaseHeld, LeaseLost, Unauthorized
 from antiphon.messages import (
     Bye,
     Ended,
@@ -43,6 +43,8 @@ GRACE_S = 10.0
 """A connection is lost if nothing comes for so long after a ping was due."""
 HELD_AGAIN_S = 1.0
 """A durable subscription that a lost connection still holds is asked for again so often."""
+MOST_FRAME_BYTES = 1024 * 1024
+"""A larger frame would end the connection, and each one after it."""
 NO_TOKEN = (4501, 4502)
 """Close codes: the token isn't known, or has ended."""
 
@@ -124,8 +126,14 @@ class Session:
     def _open(self, following: Following) -> None:
         if self.state is State.LIVE:
             request = next(self._requests)
+            frame = following.sub(request)
+            if len(frame) > MOST_FRAME_BYTES:
+                why = f"patterns and options have {len(frame)} bytes, a frame has at most"
+                error = BadRequest(f"{why} {MOST_FRAME_BYTES}", limit=MOST_FRAME_BYTES)
+                self._let_go(following, error)
+                return
             self._opening[request] = following
-            self._frames.append(following.sub(request))
+            self._frames.append(frame)
 
     # --- connections ------------------------------------------------------------------------
 
@@ -213,7 +221,7 @@ class Session:
     def _welcome(self, frame: Welcome) -> None:
         self.state = State.LIVE
         self.silence_s = frame.ping_ms / 1000 + GRACE_S
-        for following in self._followings.values():
+        for following in list(self._followings.values()):
             self._open(following)
 
     def _for_one(self, frame: RawEv | Pos | Gap | Reset | Lag | Live) -> None:
@@ -256,6 +264,8 @@ class Session:
         if frame.id is None:
             self._refusal = error
         elif (following := self._opening.pop(frame.id, None)) is not None:
+            if following.sid not in self._followings:
+                return  # it was left meanwhile
             if isinstance(error, LeaseHeld) and following.has_begun:
                 self._again[following] = now + HELD_AGAIN_S
             else:
