@@ -107,8 +107,9 @@ def test_an_event_that_is_given_back_comes_again_and_the_rest_is_done(bus: Plain
     with bus.subscribe("mail.*", durable="plain", start="earliest") as events:
         assert next(events).payload == 0
         events.nack(delay=0)
-        assert sorted([next(events).payload, next(events).payload]) == [0, 1]
+        assert next(events).payload == 0
         events.ack()
+        assert next(events).payload == 1
     with bus.subscribe(durable="plain") as events:
         bus.publish("mail.a", 2)
         assert next(events).payload == 2, "all was done when the block ended without an error"

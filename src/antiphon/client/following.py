@@ -188,6 +188,24 @@ class Following:
         self._settled = True
         if last.event.seq is None or last.connection != self._connection or not self.is_durable:
             return None
+        self._drop_behind(last.event)
         delay_ms = None if delay_s is None else round(delay_s * 1000)
         why = reason[:REASON]
         return _encode(Nack(sid=self.sid, seq=last.event.seq, delay_ms=delay_ms, reason=why))
+
+    def _drop_behind(self, failed: Event) -> None:
+        """The server takes back what is later in its lane, and sends it again behind it."""
+        lane, seq = _lane(failed), failed.seq or 0
+
+        def stays(event: Event) -> bool:
+            return _lane(event) != lane or (event.seq or 0) < seq
+
+        self._events = deque(handed for handed in self._events if stays(handed.event))
+        for at, item in enumerate(self._items):
+            if isinstance(item, RawEv):
+                events = [raw for raw in item.events if stays(_decode(raw))]
+                self._items[at] = msgspec.structs.replace(item, events=events)
+
+
+def _lane(event: Event) -> str:
+    return event.topic if event.key is None else f"={event.key}"
