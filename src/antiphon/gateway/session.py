@@ -359,6 +359,8 @@ class Session:
 
     def admitted(self, epoch: str, head: int, now: float) -> list[Command]:
         """The token was good."""
+        if self.state is not State.ASKING:
+            return []
         self.state = State.OPEN
         self._ping_at = now + PING_S
         welcome = Welcome(
@@ -368,6 +370,8 @@ class Session:
 
     def denied(self, error: BusError) -> list[Command]:
         """It was not, or too many connections are open by it."""
+        if self.state is not State.ASKING:
+            return []
         crowded = isinstance(error, Overloaded)
         code = CloseCode.CROWDED if crowded else CloseCode.UNAUTHORIZED
         return [Send(err(None, error)), *self._end(code, str(error))]
