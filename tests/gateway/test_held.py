@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 
 from antiphon.bus import Access
 from antiphon.bus.event_bus import SCOPE
+from antiphon.errors import BusError
+from antiphon.gateway.hand import Hand
+from antiphon.gateway.held import HeldStream
 
 from .test_ws import publish
 
@@ -303,6 +307,73 @@ async def test_its_groups_end_with_it(desk: Any) -> None:
         await one.expect("ok")
         assert desk.system.groups.members(SCOPE, "a.*") == []
         assert desk.bus.durables()[0].holders == []
+
+
+# --- between the bus and the socket -------------------------------------------------------
+
+
+class Reader:
+    """A stream that nobody pumps, over a real bus: seven large events, two a frame."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.lost: list[BusError] = []
+
+    async def open(self, desk: Any) -> None:
+        lease = await desk.bus.open_lease("mail", "a.*", on_ready=self.ready.set)
+        self.stream = HeldStream(
+            "s", lease, Hand(1000), cursor=desk.bus.cursor, lost=self.lost.append
+        )
+        for n in range(7):
+            await desk.bus.publish_event("a.b", [n, "x" * 30_000])
+        sent: list[int] = []
+        while len(sent) < 7:
+            sent += seqs(await self.frame())
+        self.stream.nack(1, 0.0, "no")  # all of them wait now, to be taken at once
+
+    async def frame(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            while (parts := self.stream.frame()) is None:
+                await self.ready.wait()
+                self.ready.clear()
+        frame = json.loads(b"".join(parts))
+        assert isinstance(frame, dict)
+        return frame
+
+
+async def test_what_goes_back_before_it_was_sent_is_sent_once(desk: Any) -> None:
+    reader = Reader()
+    await reader.open(desk)
+    assert seqs(await reader.frame()) == [1, 2]
+    reader.stream.nack(1, 0.0, "no")
+    frames = [await reader.frame() for _ in range(4)]
+    assert [seqs(frame) for frame in frames] == [[1, 2], [3, 4], [5, 6], [7]]
+    assert frames[0]["attempts"] == [3, 1]
+    assert reader.stream.frame() is None
+    reader.stream.close()
+    assert reader.lost == []
+
+
+async def test_what_is_forgotten_before_it_was_sent_is_not_sent_and_takes_no_room(
+    desk: Any,
+) -> None:
+    reader = Reader()
+    await reader.open(desk)
+    assert seqs(await reader.frame()) == [1, 2]
+    desk.bus.log.durables.forget([1, 3, 4])
+    assert seqs(await reader.frame()) == [5, 6]
+    assert seqs(await reader.frame()) == [7]
+    assert reader.stream.frame() is None
+    assert reader.stream.lease.in_hand == 5  # the first was sent, and may be acknowledged
+
+
+async def test_nothing_that_was_taken_is_sent_after_the_lease_has_ended(desk: Any) -> None:
+    reader = Reader()
+    await reader.open(desk)
+    assert seqs(await reader.frame()) == [1, 2]
+    await desk.bus.drop_durable("mail")
+    assert reader.stream.frame() is None
+    assert [error.code for error in reader.lost] == ["lease_lost"]
 
 
 # --- while it opens -----------------------------------------------------------------------
