@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ async def test_exactly_what_was_not_acknowledged_comes_to_the_next_holder(
     async with desk.client() as one:
         ok = await hold(one)
         assert (ok["effective"], ok["pos"].endswith(".0")) == (["a.*"], True)
+        fence = ok["fence"]
         await publish(desk, 4)
         assert await more(one, 4) == [1, 2, 3, 4]
         await one.send("ack", sid="s", seq=3)
@@ -69,6 +71,7 @@ async def test_exactly_what_was_not_acknowledged_comes_to_the_next_holder(
     async with desk.client() as two:
         ok = await hold(two, patterns=[])
         assert (ok["effective"], ok["pos"].endswith(".1")) == (["a.*"], True)
+        assert ok["fence"] > fence
         frame = await two.expect("ev")
         assert seqs(frame) == [2, 4]
         assert "attempts" not in frame  # a socket that ends blames nothing
@@ -437,3 +440,82 @@ async def test_a_connection_goes_on_while_one_opens(desk: Any, until: Until) -> 
             pass
         await publish(desk, 1)
         assert (await one.until("ev"))["sid"] == "s"
+
+
+# --- under load ---------------------------------------------------------------------------
+
+
+class Worker:
+    """Works on its share of a group until it is told to stop: in order, in bad order, or dead."""
+
+    def __init__(self, desk: Any, name: str, dice: Random, done: dict[int, int]) -> None:
+        self.desk = desk
+        self.name = name
+        self.dice = dice
+        self.done = done
+
+    async def live(self, frames: int) -> None:
+        async with self.desk.client() as client:
+            await client.send(
+                "sub", id=1, sid="s", group="crew", patterns=["job.*"], member=self.name, window=20
+            )
+            if (await client.until("ok"))["effective"] != ["job.*"]:
+                raise AssertionError
+            for _ in range(frames):
+                await self._work(client)
+            if self.dice.random() < 0.7:
+                client.connection.transport.abort()
+
+    async def _work(self, client: Any) -> None:
+        async with asyncio.timeout(0.3):
+            frame = await client.frame()
+        for seq in self.dice.sample(seqs(frame), len(frame["events"])):
+            if self.dice.random() < 0.1:
+                await client.send("nack", sid="s", seq=seq, delay_ms=self.dice.choice([0, 20]))
+            else:
+                self.done[seq] = self.done.get(seq, 0) + 1
+                await client.send("ack", sid="s", seq=seq)
+
+
+async def work_in_shifts(desk: Any, until: Until, events: int, seed: int) -> None:
+    """Publish *events* while workers come, fail at some, leave and die, till all are done."""
+    done: dict[int, int] = {}
+    ended = asyncio.Event()
+
+    async def shifts(number: int) -> None:
+        dice = Random(seed * 100 + number)
+        while not ended.is_set():
+            try:
+                await Worker(desk, f"w{number}", dice, done).live(dice.randint(1, 12))
+            except (TimeoutError, AssertionError):
+                await asyncio.sleep(0)  # nothing to do just now, or its last life is not over yet
+
+    async def publish_all() -> None:
+        for n in range(events):
+            await desk.bus.publish_event("job.x", n, key=f"k{n % 17}")
+
+    await (await desk.bus.join("crew", "job.*", tries=1000)).release()
+    crew = [asyncio.create_task(shifts(number)) for number in range(4)]
+    await publish_all()
+    info = lambda: desk.bus.durables()[0]  # noqa: E731
+    async with asyncio.timeout(60):
+        while info().position < events or info().in_hand or info().waiting:
+            await asyncio.sleep(0.01)
+    ended.set()
+    await asyncio.gather(*crew)
+    assert sorted(done) == list(range(1, events + 1))
+    assert (info().parked, info().lost) == (0, 0)
+    await until(lambda: not desk.connections())
+
+
+async def test_holders_that_come_fail_and_die_leave_nothing_undone(desk: Any, until: Until) -> None:
+    await work_in_shifts(desk, until, 400, 1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(5))
+async def test_many_holders_that_come_fail_and_die_leave_nothing_undone(
+    desk: Any, until: Until, seed: int
+) -> None:
+    await work_in_shifts(desk, until, 5_000, seed)

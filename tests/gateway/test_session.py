@@ -334,7 +334,7 @@ def test_nothing_a_client_sends_breaks_a_session(steps: list[Any], known: bool) 
                 case Hold():
                     assert command.sid not in session.windows
                     if known:
-                        waiting += session.held(command, "epoch.10", command.patterns)
+                        waiting += session.held(command, "epoch.10", command.patterns, 1)
                         session.hands[command.sid].sent(10)
                     else:
                         waiting += session.declined(command, LeaseHeld("somebody's"))

@@ -231,7 +231,7 @@ class Lives(RuleBasedStateMachine):
         if not good:
             assert not self.perform(self.session.declined(ask, LeaseHeld("somebody's")))
             return
-        assert not self.perform(self.session.held(ask, "epoch.3", ["*"]))
+        assert not self.perform(self.session.held(ask, "epoch.3", ["*"], 1))
         if self.state is State.OPEN:
             self.held[ask.sid] = 0
         self.met["held after the end"] += self.state is State.ENDED

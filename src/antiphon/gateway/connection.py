@@ -363,7 +363,8 @@ class WebSocketActor(Actor[ConnectionMessage]):
     def _held(self, ask: Hold, lease: Lease) -> HeldStream:
         """A durable subscription is open."""
         cursor = self._bus.cursor
-        self._perform(self._session.held(ask, cursor(lease.position), list(lease.patterns)))
+        pos, effective = cursor(lease.position), list(lease.patterns)
+        self._perform(self._session.held(ask, pos, effective, lease.token))
         self._join(lease.patterns)
         return HeldStream(
             ask.sid,

@@ -390,13 +390,13 @@ class Session:
         """A request could not be done."""
         return [Send(err(request, error))]
 
-    def held(self, ask: Hold, pos: str, effective: list[str]) -> list[Command]:
+    def held(self, ask: Hold, pos: str, effective: list[str], fence: int) -> list[Command]:
         """The durable subscription is this client's, as long as the connection lasts."""
         if self.state is not State.OPEN:
             return []
         del self._opening[ask.sid]
         self.hands[ask.sid] = Hand(ask.window)
-        return [Send(Ok(id=ask.id, pos=pos, effective=effective))]
+        return [Send(Ok(id=ask.id, pos=pos, effective=effective, fence=fence))]
 
     def declined(self, ask: Hold, error: BusError) -> list[Command]:
         """It could not be held."""
