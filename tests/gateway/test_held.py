@@ -312,6 +312,52 @@ async def test_its_groups_end_with_it(desk: Any) -> None:
         assert desk.bus.durables()[0].holders == []
 
 
+# --- whose it is --------------------------------------------------------------------------
+
+
+async def test_only_who_sees_all_of_it_may_hold_it_and_a_name_is_its_makers(desk: Any) -> None:
+    ann = await desk.issue("ann", sub=["a.*", "b.*"], deny=["a.secret"])
+    bob = await desk.issue("bob", sub=["b.*"])
+    async with desk.client(ann) as one, desk.client(bob) as two, desk.client() as admin:
+        assert (await hold(one))["code"] == "forbidden"
+        assert (await hold(one, patterns=["c"]))["code"] == "forbidden"
+        assert (await hold(one, patterns=["b.*"]))["op"] == "ok"
+        await one.send("unsub", id=2, sid="s")
+        await one.expect("ok")
+        assert (await hold(two, patterns=["b.*"]))["code"] == "forbidden"
+        assert (await hold(admin, patterns=[]))["op"] == "ok"
+        for client, names in ((ann, ["mail"]), (bob, [])):
+            assert [row["name"] for row in await desk.get("/v1/durables", token=client)] == names
+            assert await desk.get("/v1/subscriptions", token=client) == []
+        for token, status in ((bob, 403), (ann, 204)):
+            assert (await desk.ask("DELETE", "/v1/durables/mail", token=token)).status == status
+
+
+async def test_a_revoked_token_gives_back_at_once_what_it_had_in_hand(desk: Any) -> None:
+    ann = await desk.issue("ann", sub=["a.*"])
+    async with desk.client(ann) as one, desk.client() as admin:
+        await hold(one)
+        await publish(desk, 1)
+        taken = await more(one, 1)
+        assert (await desk.ask("DELETE", "/v1/tokens/ann")).status == 204
+        assert (await hold(admin))["op"] == "ok"
+        assert await more(admin, 1) == taken
+
+
+async def test_new_rights_end_it_even_while_it_opens(desk: Any, until: Until) -> None:
+    ann = await desk.issue("ann", sub=["a.*", "b.*"])
+    async with desk.client(ann) as one:
+        slow = Slow(desk)
+        await one.send("sub", id=1, sid="s", patterns=["a.*"], durable="mail")
+        await until(slow.asked.is_set)
+        await desk.issue("ann", sub=["b.*"], replace=True, overlap_s=60)
+        slow.go.set()
+        assert (await one.expect("ok"))["id"] == 1
+        ended = await one.expect("ended")
+        assert (ended["sid"], ended["code"]) == ("s", "lease_lost")
+        assert (await hold(one))["code"] == "forbidden"
+
+
 # --- between the bus and the socket -------------------------------------------------------
 
 

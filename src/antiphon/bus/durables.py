@@ -351,7 +351,7 @@ class Durables:
 
     def _check_owned(self, principal: Principal) -> None:
         owned = sum(durable.kept.owner == principal.name for durable in self._held.values())
-        if owned >= OWNED and not principal.access.is_admin:
+        if owned >= OWNED and not principal.access.admin:
             self.counters["refused"] += 1
             raise Overloaded(
                 f"{principal.name} has {owned} durable subscriptions, the bound is {OWNED}",

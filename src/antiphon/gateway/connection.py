@@ -253,7 +253,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
                 case Open():
                     await self._do(self._open(command), ctx)
                 case Hold():
-                    self._holdings.open(command, self._principal)
+                    self._holdings.open(command, lambda: self._principal)
                 case Close(sid):
                     self._close(sid)
                 case Settle():
