@@ -330,7 +330,6 @@ def issue(served: Served, follower: Follower) -> None:
         "name": follower.name,
         "sub": ["work.*", "secret.*"],
         "deny": list(follower.deny),
-        "replace": True,
     }
     with _admin(served) as client:
         answer = client.post("/v1/tokens", msgspec.json.encode(body))

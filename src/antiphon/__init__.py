@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         subscribe,
         unsubscribe,
     )
+    from antiphon.client import NoServer, connect, connect_sync
     from antiphon.messages import Event, EventIn, EventType, Published
 
 __version__ = "0.1.0"
@@ -95,6 +96,7 @@ _HOME = {
         "subscribe",
         "unsubscribe",
     ),
+    "antiphon.client": ("NoServer", "connect", "connect_sync"),
     "antiphon.messages": ("Event", "EventIn", "EventType", "Published"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -120,6 +122,7 @@ __all__ = [
     "Key",
     "Lag",
     "Live",
+    "NoServer",
     "Notice",
     "Overflow",
     "Policy",
@@ -135,6 +138,8 @@ __all__ = [
     "Routing",
     "Supervisor",
     "Task",
+    "connect",
+    "connect_sync",
     "forget",
     "open",
     "publish_event",

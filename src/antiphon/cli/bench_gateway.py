@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import signal
 import statistics
 import subprocess
@@ -31,6 +32,8 @@ from antiphon.cli.bench_sockets import Address, Report, sockets
 from antiphon.client.endpoint import Endpoint
 from antiphon.client.http import HttpClient
 from antiphon.errors import StartError
+from antiphon.messages import TokenCreate
+from antiphon.places import ENV_PREFIX
 
 SOCKETS = 100
 RATE = 10_000
@@ -258,10 +261,18 @@ class Memory:
 
 
 class Served(NamedTuple):
-    """A server that was started."""
+    """A server that was started.
+
+    Attributes:
+        token: The admin's.
+        publisher, reader: Issued ones, for these topics alone: each publish and each batch is
+            checked against their patterns.
+    """
 
     url: str
     token: str
+    publisher: str
+    reader: str
     pid: int
 
 
@@ -271,7 +282,10 @@ def served(folder: Path) -> Iterator[Served]:
     ready = folder / "ready.json"
     command = [sys.executable, "-m", "antiphon", "serve", "--port", "0"]
     command += ["--data", str(folder / "data"), "--ready-file", str(ready)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    unbound = dict.fromkeys(("MAX_RATE", "MAX_BURST", "MAX_RATE_BYTES"), "1000000000")
+    bounds = {**unbound, "MAX_TOKEN_SOCKETS": str(SOCKETS + 1)}
+    environment = {**os.environ, **{f"{ENV_PREFIX}{name}": most for name, most in bounds.items()}}
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     try:
         deadline = time.monotonic() + READY_S
         while not ready.exists():
@@ -279,7 +293,11 @@ def served(folder: Path) -> Iterator[Served]:
                 raise StartError("the server to be measured did not start")
             time.sleep(0.02)
         facts = msgspec.json.decode(ready.read_bytes())
-        yield Served(facts["url"], Path(facts["token_file"]).read_text().strip(), facts["pid"])
+        url, token = facts["url"], Path(facts["token_file"]).read_text().strip()
+        with HttpClient(Endpoint(url, token)) as admin:
+            publisher = admin.create_token(TokenCreate(name="publisher", pub=["worker.*"]))
+            reader = admin.create_token(TokenCreate(name="reader", sub=["worker.*"]))
+        yield Served(url, token, publisher.token, reader.token, facts["pid"])
     finally:
         server.send_signal(signal.SIGTERM)
         try:
@@ -343,10 +361,10 @@ def _gateway(folder: Path, plan: Plan, progress: Progress) -> tuple[dict[str, An
     with (
         served(folder) as server,
         peer(sockets) as readers,
-        peer(publisher, server.url, server.token) as sender,
+        peer(publisher, server.url, server.publisher) as sender,
     ):
         memory = Memory(server.pid)
-        readers.ask("open", Address(server.url, server.token), SOCKETS)
+        readers.ask("open", Address(server.url, server.reader), SOCKETS)
         bench = Bench(server, readers, sender, memory)
         bench.saturate(plan.warm_up_s)
         progress(f"{SOCKETS} sockets, as fast as it goes")

@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import typer
 
+from antiphon.client import local
 from antiphon.client.endpoint import Endpoint, NoServer
 from antiphon.client.http import HttpClient
+from antiphon.client.local import TOKEN_VARIABLE, ServerFile, how_to_start, read_server_file
 from antiphon.errors import BadRequest
-from antiphon.places import SERVER_FILE, data_folder
 
-TOKEN_VARIABLE = "ANTIPHON_TOKEN"
-
-
-class ServerFile(msgspec.Struct, frozen=True):
-    """What a running server leaves in its data folder."""
-
-    url: str
-    pid: int
-    token_file: str
-
-
-def read_server_file(folder: Path) -> ServerFile | None:
-    """Read ``server.json``; None if there is none, or none that can be read as one."""
-    try:
-        return msgspec.json.decode((folder / SERVER_FILE).read_bytes(), type=ServerFile)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
-        return None
+__all__ = [
+    "TOKEN_VARIABLE",
+    "Client",
+    "ServerFile",
+    "advice",
+    "find",
+    "finder",
+    "how_to_start",
+    "read_server_file",
+]
 
 
 def find(data: Path | None, url: str | None) -> Endpoint:
-    """Name the server and its token.
-
-    The token of the data folder goes to that folder's own server and to no other address.
+    """As ``client.local.find``.
 
     Raises:
         BadParameter: *url* is no address.
         NoServer: No address was given, and no server has left one in the data folder.
     """
-    folder = data_folder(data)
-    server = read_server_file(folder)
-    token = os.environ.get(TOKEN_VARIABLE) or None
-    if url is not None:
-        try:
-            own = _origin(url) == (_origin(server.url) if server is not None else None)
-        except BadRequest as error:
-            raise typer.BadParameter(f"{error}, got {error.value}", param_hint="--url") from error
-        return Endpoint(url, token or (_token(server) if own and server is not None else None))
-    if server is None:
-        raise NoServer(f"no server is running on {folder}; {how_to_start(data)}")
-    return Endpoint(server.url, token or _token(server))
+    try:
+        return local.find(data, url)
+    except BadRequest as error:
+        raise typer.BadParameter(f"{error}, got {error.value}", param_hint="--url") from error
 
 
 def finder(data: Path | None, url: str | None) -> Callable[[], Endpoint]:
@@ -64,11 +46,6 @@ def finder(data: Path | None, url: str | None) -> Callable[[], Endpoint]:
 def advice(data: Path | None, url: str | None) -> str:
     """Say what to do when no server answers."""
     return "is the address right?" if url is not None else how_to_start(data)
-
-
-def how_to_start(data: Path | None) -> str:
-    """Name the command that starts a server."""
-    return "start one with: antiphon serve" + (f" --data {data}" if data is not None else "")
 
 
 class Client(HttpClient):
@@ -85,15 +62,3 @@ class Client(HttpClient):
             if error.sent:
                 raise
             raise NoServer(f"{error}; {self._hint}") from error
-
-
-def _token(server: ServerFile) -> str | None:
-    try:
-        return Path(server.token_file).read_text("ascii").strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _origin(url: str) -> tuple[bool, str, int]:
-    endpoint = Endpoint(url)
-    return endpoint.secure, endpoint.host, endpoint.port

@@ -9,14 +9,15 @@ from typing import TypeAlias
 
 import msgspec
 
-from antiphon.messages import Bye, Err, Gap, Lag, Live, Ping, Pos, Reset, Welcome
+from antiphon.messages import Bye, Ended, Err, Gap, Lag, Live, Ping, Pos, Reset, Welcome
 
 
 class RawOk(msgspec.Struct, frozen=True, tag="ok", tag_field="op"):
-    """The request *id* was done; results of publishing are not read."""
+    """The request *id* was done."""
 
     id: int
     pos: str | None = None
+    results: list[msgspec.Raw] | None = None
 
 
 class RawEv(msgspec.Struct, frozen=True, tag="ev", tag_field="op"):
@@ -25,9 +26,12 @@ class RawEv(msgspec.Struct, frozen=True, tag="ev", tag_field="op"):
     sid: str
     events: list[msgspec.Raw]
     cursor: str
+    attempts: list[int] | None = None
 
 
-Frame: TypeAlias = Welcome | RawOk | Err | RawEv | Pos | Gap | Reset | Lag | Live | Ping | Bye
+Frame: TypeAlias = (
+    Welcome | RawOk | Err | RawEv | Pos | Gap | Reset | Lag | Live | Ended | Ping | Bye
+)
 
 
 class SocketClosed(Exception):

@@ -18,6 +18,8 @@ _PLAIN: dict[str, type[BusError]] = {
         errors.Forbidden,
         errors.NotFound,
         errors.IdConflict,
+        errors.LeaseHeld,
+        errors.LeaseLost,
     )
 }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect, unix_connect
 from websockets.typing import Subprotocol
 
-from antiphon.client.endpoint import Endpoint, NoServer
+from antiphon.client.endpoint import Endpoint, NoServer, reason
 from antiphon.client.frames import Frame, SocketClosed
 from antiphon.errors import BusError, Forbidden, Unauthorized
 from antiphon.messages import ClientFrame
@@ -34,22 +35,11 @@ class FrameSocket:
         self._encode = msgspec.json.Encoder().encode
         self._opened = ExitStack()
         try:
-            opening = connect(
-                endpoint.socket_url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                compression=None,
-                open_timeout=timeout,
-                close_timeout=1,
-                ping_interval=None,  # the protocol has its own
-                max_size=MAX_FRAME_BYTES,
-                proxy=None,
-            )
-            self._socket = self._opened.enter_context(opening)
+            self._socket = self._opened.enter_context(_opening(endpoint, timeout))
         except InvalidStatus as error:
             raise _turned_away(endpoint, error.response.status_code) from error
         except (OSError, InvalidHandshake, EOFError) as error:
-            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise NoServer(f"no server answers at {endpoint.url}: {why.lower()}") from error
+            raise NoServer(f"no server answers at {endpoint.url}: {reason(error)}") from error
 
     def send(self, frame: ClientFrame) -> None:
         """Send one frame.
@@ -83,6 +73,22 @@ class FrameSocket:
     def close(self) -> None:
         """Say goodbye; waits a second at most."""
         self._opened.close()
+
+
+def _opening(endpoint: Endpoint, timeout: float) -> ClientConnection:
+    options: dict[str, Any] = {
+        "subprotocols": [Subprotocol(SUBPROTOCOL)],
+        "compression": None,
+        "open_timeout": timeout,
+        "close_timeout": 1,
+        "ping_interval": None,  # the protocol has its own
+        "max_size": MAX_FRAME_BYTES,
+    }
+    if endpoint.unix_path is not None:
+        opening: ClientConnection = unix_connect(endpoint.unix_path, endpoint.socket_url, **options)
+    else:
+        opening = connect(endpoint.socket_url, ssl=endpoint.tls(), proxy=None, **options)
+    return opening
 
 
 def _closed(error: ConnectionClosed) -> SocketClosed:
