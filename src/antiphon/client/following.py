@@ -86,7 +86,7 @@ class Following:
         self._events: deque[Handed] = deque()
         self._cursor: str | None = None
         self._last: Handed | None = None
-        self._open: dict[int, None] = {}  # handed out on this connection, and not settled
+        self._open: dict[int, Event] = {}  # handed out on this connection, and not settled
         self._unacked = 0
         self._reached = 0  # the highest seq that was handled and not acknowledged
         self._ack_after = max(1, int(options.get("window", 1000)) // 4)
@@ -192,7 +192,7 @@ class Following:
             self._events.extend(Handed(_decode(raw), self._connection) for raw in item.events)
         self._last = last = self._events.popleft()
         if last.event.seq is not None and last.connection == self._connection:
-            self._open[last.event.seq] = None
+            self._open[last.event.seq] = last.event
         return last.event
 
     def take(self) -> RawEv | BusError | TailNotice | None:
@@ -233,9 +233,10 @@ class Following:
 
         Of a live subscription everything before it was handled, too.
         """
-        seq = self._settle(event)
-        if seq is None:
+        settled = self._settle(event)
+        if settled is None:
             return None
+        seq = settled.seq or 0
         if self.is_durable:
             return _encode(Ack(sid=self.sid, seq=seq))
         return self._count(seq, 1)
@@ -262,22 +263,39 @@ class Following:
         self, delay_s: float | None, reason: str, event: Event | None = None
     ) -> bytes | None:
         """*event*, or the last one, of a durable subscription was not handled."""
-        seq = self._settle(event)
-        if seq is None or not self.is_durable:
+        settled = self._settle(event)
+        if settled is None or not self.is_durable:
             return None
+        self._drop_behind(settled)
         delay_ms = None if delay_s is None else round(delay_s * 1000)
+        seq = settled.seq or 0
         return _encode(Nack(sid=self.sid, seq=seq, delay_ms=delay_ms, reason=reason[:REASON]))
 
-    def _settle(self, event: Event | None) -> int | None:
-        """The seq of an event that is in hand still, and is not any more from here on."""
+    def _settle(self, event: Event | None) -> Event | None:
+        """An event that is in hand still, and is not any more from here on."""
         if event is None:
             event = None if self._last is None else self._last.event
-        if event is None or event.seq is None or event.seq not in self._open:
-            return None
-        del self._open[event.seq]
-        return event.seq
+        return None if event is None else self._open.pop(event.seq or 0, None)
 
     def _count(self, seq: int, events: int) -> bytes | None:
         self._unacked += events
         self._reached = seq
         return self.acknowledge() if self._unacked >= self._ack_after else None
+
+    def _drop_behind(self, failed: Event) -> None:
+        """The server takes back what is later in its lane, and sends it again behind it."""
+        lane, seq = _lane(failed), failed.seq or 0
+
+        def stays(event: Event) -> bool:
+            return _lane(event) != lane or (event.seq or 0) < seq
+
+        self._open = {seq: event for seq, event in self._open.items() if stays(event)}
+        self._events = deque(handed for handed in self._events if stays(handed.event))
+        for at, item in enumerate(self._items):
+            if isinstance(item, RawEv):
+                events = [raw for raw in item.events if stays(_decode(raw))]
+                self._items[at] = msgspec.structs.replace(item, events=events)
+
+
+def _lane(event: Event) -> str:
+    return event.topic if event.key is None else f"={event.key}"
