@@ -47,7 +47,7 @@ def test_what_is_published_is_followed_found_and_counted(bus: PlainBus) -> None:
     assert later.result(5).seq is not None
     assert bus.event(told.seq or 0) == event
     assert [found.payload for found in bus.history("plainshop.*", limit=1)] == [1, 2]
-    assert bus.query("plainshop.*", order="desc", limit=1)[0][0].payload == 2
+    assert bus.query("plainshop.*", order="desc", limit=1).events[0].payload == 2
     assert [info.name for info in bus.topics("plainshop.*")] == ["plainshop.milk", "plainshop.tea"]
 
 
