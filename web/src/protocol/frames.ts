@@ -1,7 +1,34 @@
 /**
  * Building the client's frames and reading the server's. Text in, frames out; no socket here.
  */
-import type { ClientFrame, ServerFrame } from './types.ts'
+import type { ClientFrame, Ev, ServerFrame, Sub } from './types.ts'
+
+/** `sub` of a durable subscription, held alone (`durable`) or with others (`group`). */
+export type Subscribe = Sub & {
+  readonly durable?: string | null
+  readonly group?: string | null
+  readonly member?: string | null
+}
+
+/** Gives one event in hand back; it comes again after *delay_ms*. */
+export interface GiveBack {
+  readonly op: 'nack'
+  readonly sid: string
+  readonly seq: number
+  readonly delay_ms?: number
+}
+
+/** Puts another token in place of the one of this connection. */
+export interface NewToken {
+  readonly op: 'refresh'
+  readonly id: number
+  readonly token: string
+}
+
+/** `ev` of a durable subscription may say how often each event has been tried. */
+export type Events = Ev & { readonly attempts?: readonly number[] | null }
+
+export type Outgoing = ClientFrame | Subscribe | GiveBack | NewToken
 
 /** Every `op` the server may send; the compiler checks that none is missing or made up. */
 const SERVER_OPS: Record<ServerFrame['op'], true> = {
@@ -23,7 +50,7 @@ export class ProtocolError extends Error {
   override readonly name = 'ProtocolError'
 }
 
-export function encodeFrame(frame: ClientFrame): string {
+export function encodeFrame(frame: Outgoing): string {
   return JSON.stringify(frame)
 }
 
