@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from tests.web.conftest import Server
+from tests.serving import Server
 
 pytestmark = pytest.mark.browser
 
