@@ -68,15 +68,30 @@ class Server:
         """What a person opens."""
         return f"{self.url}/#token={self.token}"
 
+    def issue(self, name: str, *, sub: Sequence[str], roles: Sequence[str] = ()) -> str:
+        """Issue a token that sees *sub*, and give it."""
+        grant = {"name": name, "sub": list(sub), "roles": list(roles)}
+        issued: str = self._ask("POST", "/v1/tokens", grant)["token"]
+        return issued
+
+    def revoke(self, name: str) -> None:
+        """Take a token away."""
+        self._ask("DELETE", f"/v1/tokens/{name}")
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"content-type": "application/json", "authorization": f"Bearer {self.token}"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.loads(response.read() or b"null")
+
     def publish(self, events: Sequence[dict[str, Any]]) -> list[int]:
         """Publish, and give the seqs."""
         seqs: list[int] = []
         for start in range(0, len(events), 1000):
-            request = urllib.request.Request(
-                f"{self.url}/v1/events",
-                json.dumps(events[start : start + 1000]).encode(),
-                {"content-type": "application/json", "authorization": f"Bearer {self.token}"},
-            )
-            with urllib.request.urlopen(request, timeout=10) as response:
-                seqs += [result["seq"] for result in json.load(response)["results"]]
+            reply = self._ask("POST", "/v1/events", list(events[start : start + 1000]))
+            seqs += [result["seq"] for result in reply["results"]]
         return seqs
