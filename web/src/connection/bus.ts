@@ -5,7 +5,7 @@
  * cookie goes along.
  */
 import { BusError, closedError } from '../protocol/errors.ts'
-import { encodeFrame, parseFrame, ProtocolError } from '../protocol/frames.ts'
+import { encodeFrame, parseFrame, ProtocolError, type Incoming } from '../protocol/frames.ts'
 import {
   SUBPROTOCOL,
   type Event,
@@ -13,7 +13,6 @@ import {
   type EventPage,
   type Level,
   type Published,
-  type ServerFrame,
   type TopicInfo,
 } from '../protocol/types.ts'
 import { isFinal, lost, retry, welcomed, type Link } from '../state/link.ts'
@@ -48,7 +47,10 @@ export interface Delivery {
   readonly cursor: string
   /** How often each has been tried, this time included; more than 1 only with a durable one. */
   readonly attempts: readonly number[]
-  /** A durable subscription's event comes again, after *delayMs*; it is not acknowledged. */
+  /**
+   * A durable subscription's event comes again and is not acknowledged: after *delayMs*, or if
+   * that is absent, after a second that doubles with each failure.
+   */
   giveBack(event: Event, delayMs?: number): void
 }
 
@@ -234,7 +236,7 @@ export class Bus {
   }
 
   #message(text: string): void {
-    let frame: ServerFrame | null
+    let frame: Incoming | null
     try {
       frame = parseFrame(text)
     } catch (error) {
@@ -320,11 +322,11 @@ export class Bus {
   #hand(sid: string, batch: Batch): void {
     const handler = this.#handlers.get(sid)
     if (handler === undefined) return
-    const back = new Map<number, number>()
+    const back = new Map<number, number | null>()
     const delivery: Delivery = {
       cursor: batch.cursor,
       attempts: batch.attempts,
-      giveBack: (event, delayMs = 0) => event.seq != null && void back.set(event.seq, delayMs),
+      giveBack: (event, delayMs) => event.seq != null && void back.set(event.seq, delayMs ?? null),
     }
     const done = (outcome: Outcome): void =>
       this.#perform(this.#session.handled(sid, outcome, this.#clock.now()))

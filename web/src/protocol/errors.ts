@@ -28,6 +28,7 @@ export type Plain =
   | 'id_conflict'
   | 'lease_held'
   | 'lease_lost'
+  | 'durable_stopped'
   | 'internal'
   | 'unknown'
 
@@ -53,6 +54,7 @@ export class BusError extends Error {
   }
 }
 
+const LEASE_MS = 1_000
 const RETRY_MS = { overloaded: 100, storage_unavailable: 1_000 }
 
 type Told = Pick<Fault, 'code' | 'message' | 'value' | 'limit' | 'retry_after_ms' | 'last_seq'>
@@ -74,7 +76,7 @@ function failureOf(told: Told, status?: number): Failure {
 /** Whether the same request may succeed later, and after how many milliseconds. */
 export function retryAfter(error: BusError): number | null {
   const { failure } = error
-  if (failure.code === 'lease_held') return 1_000
+  if (failure.code === 'lease_held' || failure.code === 'lease_lost') return LEASE_MS
   return 'retryAfterMs' in failure ? failure.retryAfterMs : null
 }
 

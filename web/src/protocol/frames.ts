@@ -10,12 +10,14 @@ export type Subscribe = Sub & {
   readonly member?: string | null
 }
 
-/** Gives one event in hand back; it comes again after *delay_ms*. */
+/** Gives one event of a durable subscription back: it comes again, or is given up. */
 export interface GiveBack {
   readonly op: 'nack'
   readonly sid: string
   readonly seq: number
-  readonly delay_ms?: number
+  /** Absent: the server waits longer with each failure. */
+  readonly delay_ms?: number | null
+  readonly reason?: string
 }
 
 /** Puts another token in place of the one of this connection. */
@@ -28,10 +30,20 @@ export interface NewToken {
 /** `ev` of a durable subscription may say how often each event has been tried. */
 export type Events = Ev & { readonly attempts?: readonly number[] | null }
 
+/** A subscription brings nothing more, and its sid is free. */
+export interface SubscriptionEnded {
+  readonly op: 'ended'
+  readonly sid: string
+  readonly code: string
+  readonly message: string
+}
+
+export type Incoming = ServerFrame | SubscriptionEnded
+
 export type Outgoing = ClientFrame | Subscribe | GiveBack | NewToken
 
 /** Every `op` the server may send; the compiler checks that none is missing or made up. */
-const SERVER_OPS: Record<ServerFrame['op'], true> = {
+const SERVER_OPS: Record<Incoming['op'], true> = {
   welcome: true,
   ok: true,
   err: true,
@@ -41,6 +53,7 @@ const SERVER_OPS: Record<ServerFrame['op'], true> = {
   reset: true,
   lag: true,
   live: true,
+  ended: true,
   ping: true,
   bye: true,
 }
@@ -55,7 +68,7 @@ export function encodeFrame(frame: Outgoing): string {
 }
 
 /** Reads one frame; gives null for an `op` of a later version, which is to be passed over. */
-export function parseFrame(text: string): ServerFrame | null {
+export function parseFrame(text: string): Incoming | null {
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -65,5 +78,5 @@ export function parseFrame(text: string): ServerFrame | null {
   if (typeof value !== 'object' || value === null || !('op' in value)) {
     throw new ProtocolError(`a frame without op: ${text.slice(0, 80)}`)
   }
-  return Object.hasOwn(SERVER_OPS, String(value.op)) ? (value as ServerFrame) : null
+  return Object.hasOwn(SERVER_OPS, String(value.op)) ? (value as Incoming) : null
 }

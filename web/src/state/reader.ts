@@ -6,8 +6,8 @@
  * ever waits here. A durable one belongs to the server: what was in hand comes again, so a
  * lost connection empties the line.
  */
-import { retryAfter, type BusError } from '../protocol/errors.ts'
-import type { Events, GiveBack, Subscribe } from '../protocol/frames.ts'
+import { errorFrom, retryAfter, type BusError } from '../protocol/errors.ts'
+import type { Events, GiveBack, Subscribe, SubscriptionEnded } from '../protocol/frames.ts'
 import type { Ack, Event, Gap, Lag, Live, Ok, Pos, Reset, StartWord } from '../protocol/types.ts'
 
 /** What to subscribe to, and from where. */
@@ -56,9 +56,9 @@ export type Notice =
   /** Caught up; what follows is live. */
   | { readonly is: 'live' }
 
-/** How a handler ended: well, but for events given back (seq to delay), or by throwing. */
+/** How a handler ended: well, but for events given back (seq to delay in ms), or by throwing. */
 export type Outcome =
-  | { readonly ok: true; readonly back: ReadonlyMap<number, number> }
+  | { readonly ok: true; readonly back: ReadonlyMap<number, number | null> }
   | { readonly ok: false; readonly error: unknown }
 
 export type Step =
@@ -66,12 +66,12 @@ export type Step =
   | { readonly do: 'hand'; readonly sid: string; readonly batch: Batch }
   | { readonly do: 'tell'; readonly sid: string; readonly notice: Notice }
 
-type Push = Events | Pos | Gap | Reset | Lag | Live
+type Push = Events | Pos | Gap | Reset | Lag | Live | SubscriptionEnded
 
 export const WINDOW = 1_000
 const ACK_MS = 100
 const EPHEMERAL = 1_000
-const BACK_MS = 1_000
+const REASON_CHARS = 200
 
 export class Reader {
   readonly sid: string
@@ -98,8 +98,9 @@ export class Reader {
     this.#held = ask.durable !== undefined || ask.group !== undefined
   }
 
+  /** Nothing more comes, and its handler has been told. */
   get over(): boolean {
-    return this.#over
+    return this.#over && this.#line.length === 0 && this.#busy === null
   }
 
   /** Whether the server knows of it. */
@@ -127,9 +128,14 @@ export class Reader {
   }
 
   lost(): void {
-    this.#open = false
     this.#request = null
     this.#askAt = Infinity
+    this.#leave()
+  }
+
+  /** The server brings nothing more, and forgets what is in hand of a durable one. */
+  #leave(): void {
+    this.#open = false
     this.#forgetAcks()
     if (this.#held) this.#line = this.#line.filter((item) => !isBatch(item))
   }
@@ -188,7 +194,7 @@ export class Reader {
     return this.#put({ is: 'refused', error })
   }
 
-  receive(frame: Push): Step[] {
+  receive(frame: Push, now: number): Step[] {
     if (!this.#open) return []
     if ('cursor' in frame) this.#cursor = frame.cursor
     switch (frame.op) {
@@ -202,6 +208,10 @@ export class Reader {
         return this.#put({ is: 'dropped', count: frame.dropped })
       case 'live':
         return this.#put({ is: 'live' })
+      case 'ended':
+        this.#request = null
+        this.#leave()
+        return this.refused(errorFrom(frame), now)
       case 'pos':
         return []
     }
@@ -232,7 +242,7 @@ export class Reader {
     const batch = this.#busy
     if (batch === null) return []
     this.#busy = null
-    if (!outcome.ok && !this.#held) {
+    if (!outcome.ok && !this.#held && !this.#over) {
       this.#over = true
       this.#line = [{ is: 'failed', error: outcome.error }]
       return this.#step()
@@ -253,9 +263,11 @@ export class Reader {
   }
 
   #each(seq: number, outcome: Outcome): Ack | GiveBack {
-    const delay = outcome.ok ? outcome.back.get(seq) : BACK_MS
-    if (delay === undefined) return { op: 'ack', sid: this.sid, seq }
-    return { op: 'nack', sid: this.sid, seq, delay_ms: delay }
+    const { sid } = this
+    if (!outcome.ok) return { op: 'nack', sid, seq, reason: reasonOf(outcome.error) }
+    const delay = outcome.back.get(seq)
+    if (delay === undefined) return { op: 'ack', sid, seq }
+    return { op: 'nack', sid, seq, ...(delay !== null && { delay_ms: delay }) }
   }
 
   #acknowledge(): Step[] {
@@ -291,6 +303,9 @@ export class Reader {
 }
 
 const isBatch = (item: Batch | Notice): item is Batch => 'events' in item
+
+const reasonOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).slice(0, REASON_CHARS)
 
 const isEphemeral = (batch: Batch): boolean => batch.events[0]?.seq == null
 

@@ -6,8 +6,8 @@
  * longer than the server's pings allow is given up. Time is milliseconds of any clock.
  */
 import { BusError, closedError, errorFrom } from '../protocol/errors.ts'
-import type { Outgoing } from '../protocol/frames.ts'
-import type { Err, Limits, Ok, Published, ServerFrame, Welcome } from '../protocol/types.ts'
+import type { Incoming, Outgoing } from '../protocol/frames.ts'
+import type { Err, Limits, Ok, Published, Welcome } from '../protocol/types.ts'
 import { Outbox, ROOM, type Entry, type Room, type Settled } from './outbox.ts'
 import { Reader, type Ask, type Batch, type Notice, type Outcome } from './reader.ts'
 
@@ -138,12 +138,12 @@ export class Session {
     for (const reader of this.#readers.values()) reader.lost()
   }
 
-  receive(frame: ServerFrame, now: number): Effect[] {
+  receive(frame: Incoming, now: number): Effect[] {
     this.#heard(now)
     return [...this.#take(frame, now), ...this.tick(now)]
   }
 
-  #take(frame: ServerFrame, now: number): Effect[] {
+  #take(frame: Incoming, now: number): Effect[] {
     switch (frame.op) {
       case 'welcome':
         return this.#welcome(frame, now)
@@ -157,7 +157,7 @@ export class Session {
         return []
       default: {
         const reader = this.#readers.get(frame.sid)
-        return reader === undefined ? [] : this.#step(reader, reader.receive(frame))
+        return reader === undefined ? [] : this.#step(reader, reader.receive(frame, now))
       }
     }
   }

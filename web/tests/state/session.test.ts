@@ -129,7 +129,7 @@ test('a durable subscription settles each event, and gives back what its handler
   ])
   session.receive(ev(13, 13), 0)
   const thrown = session.handled(sid, { ok: false, error: 'broken' }, 0)
-  assert.deepEqual(sent(thrown), [{ op: 'nack', sid, seq: 13, delay_ms: 1_000 }])
+  assert.deepEqual(sent(thrown), [{ op: 'nack', sid, seq: 13, reason: 'broken' }])
 })
 
 test('what was in hand of a durable one comes again, so a lost connection forgets it', () => {
@@ -151,6 +151,21 @@ test('a subscription that somebody else holds is asked for again', () => {
   assert.deepEqual(kinds(session.receive(held, 0)), ['waiting'])
   assert.deepEqual(sent(session.tick(999)), [])
   assert.deepEqual(sent(session.tick(1_000)).map(({ op }) => op), ['sub'])
+})
+
+test('a lease that was lost is asked for anew; what ends for another reason is over', () => {
+  for (const [code, op] of [
+    ['lease_lost', 'sub'],
+    ['durable_stopped', undefined],
+  ]) {
+    const session = open({ durable: 'work' })
+    session.receive(ev(10, 10), 0)
+    session.receive(ev(11, 11), 0)
+    session.receive({ op: 'ended', sid, code: code ?? '', message: 'gone' }, 0)
+    const told = session.handled(sid, FINE, 0)
+    assert.deepEqual(kinds(told), [op === 'sub' ? 'waiting' : 'refused'], 'the rest comes again')
+    assert.deepEqual(sent(session.tick(1_000)).map((frame) => frame.op), op ? [op] : [])
+  }
 })
 
 test('a subscription that is refused is told so, and not asked for again', () => {
