@@ -71,7 +71,7 @@ def test_a_killed_server_loses_no_publish_and_each_event_is_handled_once(server:
 
 
 def test_a_revoked_token_ends_the_link_and_another_one_begins_it_anew() -> None:
-    """4502: no more tries, publishes fail at once; after refresh all goes on, also what was open."""
+    """4502: no more tries, publishes fail at once; after refresh all goes on as it was."""
     tokens: list[str | None] = []
 
     def revoke(talk: Talk) -> None:

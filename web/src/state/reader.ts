@@ -34,8 +34,6 @@ export interface Batch {
   readonly cursor: string
   /** How often each has been tried, the first time included. */
   readonly attempts: readonly number[]
-  /** Which connection brought it. */
-  readonly connection: number
 }
 
 /** What a subscription says that is no event. */
@@ -78,7 +76,6 @@ export class Reader {
   readonly #ask: Ask
   readonly #held: boolean
   #cursor: string | null = null
-  #connection = 0
   #most = WINDOW
   /** The request that is not answered yet. */
   #request: number | null = null
@@ -120,9 +117,8 @@ export class Reader {
     return id !== null && this.#request === id
   }
 
-  /** A connection is there, number *connection*, that grants windows up to *window*. */
-  connected(connection: number, window: number, now: number): void {
-    this.#connection = connection
+  /** A connection is there, that grants windows up to *window*. */
+  connected(window: number, now: number): void {
     this.#most = window
     this.#askAt = now
   }
@@ -220,7 +216,7 @@ export class Reader {
   #events(frame: Events): Step[] {
     const attempts = frame.attempts ?? frame.events.map(() => 1)
     const { events, cursor } = frame
-    const steps = this.#put({ events, cursor, attempts, connection: this.#connection })
+    const steps = this.#put({ events, cursor, attempts })
     this.#dropEphemeral()
     return steps
   }
@@ -247,7 +243,8 @@ export class Reader {
       this.#line = [{ is: 'failed', error: outcome.error }]
       return this.#step()
     }
-    const steps = batch.connection === this.#connection && this.#open ? this.#settle(batch, outcome, now) : []
+    // Open: then this connection brought it, since it is asked only when none is in hand.
+    const steps = this.#open ? this.#settle(batch, outcome, now) : []
     return [...steps, ...this.#step()]
   }
 

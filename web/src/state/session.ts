@@ -39,7 +39,6 @@ export class Session {
   readonly #outbox: Outbox
   readonly #readers = new Map<string, Reader>()
   #refresh: Refresh | null = null
-  #connection = 0
   #limits: Limits | null = null
   #requests = 0
   #subscriptions = 0
@@ -75,7 +74,7 @@ export class Session {
     const sid = `sub-${this.#subscriptions}`
     const reader = new Reader(sid, ask)
     this.#readers.set(sid, reader)
-    if (this.#limits !== null) reader.connected(this.#connection, this.#limits.window, now)
+    if (this.#limits !== null) reader.connected(this.#limits.window, now)
     return { sid, effects: this.tick(now) }
   }
 
@@ -163,13 +162,10 @@ export class Session {
   }
 
   #welcome(frame: Welcome, now: number): Effect[] {
-    this.#connection += 1
     this.#limits = frame.limits
     this.#silenceMs = frame.ping_ms + SLACK_MS
     this.#heard(now)
-    for (const reader of this.#readers.values()) {
-      reader.connected(this.#connection, frame.limits.window, now)
-    }
+    for (const reader of this.#readers.values()) reader.connected(frame.limits.window, now)
     return [{ do: 'welcome' }, ...this.#refreshed(null)]
   }
 
