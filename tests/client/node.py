@@ -88,10 +88,10 @@ class Agent:
 
 
 @contextmanager
-def agent(url: str, token: str) -> Iterator[Agent]:
-    """Run one against the server at *url*."""
+def agent(url: str, token: str, *durable: str) -> Iterator[Agent]:
+    """Run one against the server at *url*; it may hold a *durable* subscription."""
     process = subprocess.Popen(
-        [str(NODE), "tests/live/agent.ts", url, token],
+        [str(NODE), "tests/live/agent.ts", url, token, *durable],
         cwd=WEB,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

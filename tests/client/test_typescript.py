@@ -70,6 +70,21 @@ def test_a_killed_server_loses_no_publish_and_each_event_is_handled_once(server:
     assert _stored(server, "song.*") == list(range(230))
 
 
+def test_a_durable_subscription_keeps_its_place_and_gives_back_what_failed(server: Server) -> None:
+    """Each event comes until its handler did it; the next holder gets none of those again."""
+    with agent(server.url, server.token, "choir") as first:
+        first.wait(lambda agent: bool(agent.all("notice")))
+        if first.all("notice") == ["refused"]:
+            pytest.skip("this server has no durable subscriptions on sockets")
+        server.publish([{"topic": "song.verse", "payload": {"n": n}} for n in range(10)])
+        first.wait(lambda agent: set(agent.all("event")) == set(range(10)))
+        assert max(first.all("attempts")) == 2  # of the first that it was given with 5
+    server.publish([{"topic": "song.verse", "payload": {"n": n}} for n in (10, 11)])
+    with agent(server.url, server.token, "choir") as second:
+        second.wait(lambda agent: 11 in agent.all("event"))
+        assert second.all("event") == [10, 11]
+
+
 def test_a_revoked_token_ends_the_link_and_another_one_begins_it_anew() -> None:
     """4502: no more tries, publishes fail at once; after refresh all goes on as it was."""
     tokens: list[str | None] = []

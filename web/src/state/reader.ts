@@ -39,7 +39,7 @@ export interface Batch {
 /** What a subscription says that is no event. */
 export type Notice =
   | { readonly is: 'opened'; readonly patterns: readonly string[]; readonly cursor: string | null }
-  /** It waits, since somebody else holds it or the server has no room. It asks again. */
+  /** Somebody else holds it, or the server has no room: it asks again until it is granted. */
   | { readonly is: 'waiting'; readonly error: BusError }
   /** The server does not allow it: it is over. */
   | { readonly is: 'refused'; readonly error: BusError }
@@ -81,6 +81,7 @@ export class Reader {
   #request: number | null = null
   #open = false
   #opened = false
+  #waits = false
   #over = false
   #askAt = Infinity
   #line: (Batch | Notice)[] = []
@@ -172,6 +173,7 @@ export class Reader {
   granted(frame: Ok): Step[] {
     this.#request = null
     this.#open = true
+    this.#waits = false
     this.#cursor ??= frame.pos ?? null
     if (this.#opened) return []
     this.#opened = true
@@ -184,6 +186,8 @@ export class Reader {
     const delay = retryAfter(error)
     if (delay !== null) {
       this.#askAt = now + delay
+      if (this.#waits) return []
+      this.#waits = true
       return this.#put({ is: 'waiting', error })
     }
     this.#over = true

@@ -2,7 +2,8 @@
  * A client that a test leads by lines of JSON: commands in, what happened out. Not run by itself.
  *
  * Takes `{"publish": [n, …]}`, `{"refresh": token}`, `{"hurry": true}`; the end of its input
- * closes it. Tells `{"event": n, "seq"}`, `{"published": n, "seq"}`, `{"failed": n, "code"}`,
+ * closes it. With a name it holds that durable subscription, from the earliest event, and fails
+ * the first time that it is given 5. Tells `{"event": n, "seq", "attempts"}`, `{"published": n, "seq"}`, `{"failed": n, "code"}`,
  * `{"link": …}`, `{"notice": …}` and `{"refreshed": …}`.
  */
 import { createInterface } from 'node:readline'
@@ -13,14 +14,22 @@ const tell = (line: object): unknown => process.stdout.write(`${JSON.stringify(l
 const codeOf = (error: unknown): string => (error instanceof BusError ? error.code : String(error))
 const numberOf = (payload: unknown): number => (payload as { n: number }).n
 
-const [url = '', token = '', pattern = 'song.*'] = process.argv.slice(2)
+const [url = '', token = '', durable] = process.argv.slice(2)
 const bus = connect({ url, token })
 bus.onLink((link) => tell({ link: link.is, code: link.is === 'ended' ? link.code : null }))
-bus.subscribe([pattern], {
+let failed = durable === undefined
+bus.subscribe(['song.*'], {
   window: 50,
-  onEvents: async (events) => {
+  ...(durable !== undefined && { durable, start: 'earliest' }),
+  onEvents: async (events, { attempts }) => {
     await turn()
-    for (const { payload, seq } of events) tell({ event: numberOf(payload), seq })
+    for (const [at, { payload, seq }] of events.entries()) {
+      if (numberOf(payload) === 5 && !failed) {
+        failed = true
+        throw new Error('not this time')
+      }
+      tell({ event: numberOf(payload), seq, attempts: attempts[at] })
+    }
   },
   onNotice: (notice) => tell({ notice: notice.is }),
 })

@@ -151,6 +151,8 @@ test('a subscription that somebody else holds is asked for again', () => {
   assert.deepEqual(kinds(session.receive(held, 0)), ['waiting'])
   assert.deepEqual(sent(session.tick(999)), [])
   assert.deepEqual(sent(session.tick(1_000)).map(({ op }) => op), ['sub'])
+  assert.deepEqual(session.receive({ ...held, id: 2 } as ServerFrame, 1_000), [], 'told once')
+  assert.deepEqual(sent(session.tick(2_000)).map(({ op }) => op), ['sub'])
 })
 
 test('a lease that was lost is asked for anew; what ends for another reason is over', () => {
