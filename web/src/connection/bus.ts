@@ -94,6 +94,7 @@ export class Bus {
   #farewell: { readonly code: number; readonly reason: string } | null = null
   #closed = false
   #tickets = 0
+  #latest = 0
   #flushing = false
   #effects: Effect[] = []
   #performing = false
@@ -172,7 +173,7 @@ export class Bus {
   /** Hands matching events to `onEvents`, from now on or from where it is told; gives its end. */
   subscribe(patterns: readonly string[], options: Subscribing): Undo {
     if (this.#closed) throw closedError('this client was closed', CLOSED)
-    const { sid, effects } = this.#session.subscribe({ ...options, patterns }, this.#clock.now())
+    const { sid, effects } = this.#session.subscribe({ ...options, patterns }, this.#now())
     this.#handlers.set(sid, options)
     this.#perform(effects)
     return () => {
@@ -228,8 +229,8 @@ export class Bus {
     const socket = new this.#Socket(this.#url, SUBPROTOCOL)
     this.#socket = socket
     this.#farewell = null
-    this.#session.opening(this.#clock.now())
-    socket.onopen = () => this.#perform(this.#session.opened(this.#clock.now()))
+    this.#session.opening(this.#now())
+    socket.onopen = () => this.#perform(this.#session.opened(this.#now()))
     socket.onmessage = (message) => this.#message(String(message.data))
     socket.onclose = (close) => this.#lost(close.code, close.reason)
     this.#arm()
@@ -247,7 +248,7 @@ export class Bus {
     }
     if (frame === null) return
     if (frame.op === 'bye') this.#farewell = frame
-    this.#perform(this.#session.receive(frame, this.#clock.now()))
+    this.#perform(this.#session.receive(frame, this.#now()))
   }
 
   /** Lets go of the socket: nothing that it still says is heard. */
@@ -265,7 +266,7 @@ export class Bus {
     if (isFinal(told)) this.#finish(told, why)
     else {
       this.#session.lost()
-      this.#move(lost(this.#link, this.#clock.now(), this.#random()))
+      this.#move(lost(this.#link, this.#now(), this.#random()))
       this.#arm()
     }
   }
@@ -310,7 +311,7 @@ export class Bus {
       case 'refreshed':
         return settle(this.#refreshes, effect.ticket, effect.error ?? undefined)
       case 'welcome':
-        return this.#move(welcomed(this.#link, this.#clock.now()))
+        return this.#move(welcomed(this.#link, this.#now()))
       case 'drop': {
         const socket = this.#release()
         this.#lost(LOST, effect.reason)
@@ -329,7 +330,7 @@ export class Bus {
       giveBack: (event, delayMs) => event.seq != null && void back.set(event.seq, delayMs ?? null),
     }
     const done = (outcome: Outcome): void =>
-      this.#perform(this.#session.handled(sid, outcome, this.#clock.now()))
+      this.#perform(this.#session.handled(sid, outcome, this.#now()))
     try {
       const result = handler.onEvents(batch.events, delivery)
       if (!isPromise(result)) return done({ ok: true, back })
@@ -350,12 +351,18 @@ export class Bus {
 
   // --- time ------------------------------------------------------------------------------
 
+  /** Never goes back. */
+  #now(): number {
+    this.#latest = Math.max(this.#latest, this.#clock.now())
+    return this.#latest
+  }
+
   #flushSoon(): void {
     if (this.#flushing) return
     this.#flushing = true
     queueMicrotask(() => {
       this.#flushing = false
-      this.#perform(this.#session.tick(this.#clock.now()))
+      this.#perform(this.#session.tick(this.#now()))
     })
   }
 
@@ -365,14 +372,15 @@ export class Bus {
     const at = Math.min(this.#session.deadline, due)
     if (this.#closed || at === Infinity || (this.#timer !== null && this.#timer.at <= at)) return
     this.#timer?.undo()
-    const undo = this.#clock.after(at - this.#clock.now(), () => this.#ring(at))
+    const undo = this.#clock.after(at - this.#now(), () => this.#ring(at))
     this.#timer = { at, undo }
   }
 
   /** A clock that was set back must not hold anything up: it is *at*, at least. */
   #ring(at: number): void {
     this.#timer = null
-    const now = Math.max(at, this.#clock.now())
+    this.#latest = Math.max(at, this.#latest)
+    const now = this.#now()
     if (this.#link.is === 'waiting' && now >= this.#link.retryAt) this.hurry()
     this.#perform(this.#session.tick(now))
   }
