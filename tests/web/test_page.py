@@ -18,6 +18,7 @@ def _issue(server: Server, name: str, *sub: str, roles: tuple[str, ...] = ()) ->
     try:
         return server.issue(name, sub=sub, roles=roles)
     except HTTPError as error:
+        error.close()
         if error.code not in (404, 405):
             raise
         pytest.skip("this server issues no tokens")

@@ -3,8 +3,9 @@
  *
  * Takes `{"publish": [n, …]}`, `{"refresh": token}`, `{"hurry": true}`; the end of its input
  * closes it. With a name it holds that durable subscription, from the earliest event, and fails
- * the first time that it is given 5. Tells `{"event": n, "seq", "attempts"}`, `{"published": n, "seq"}`, `{"failed": n, "code"}`,
- * `{"link": …}`, `{"notice": …}` and `{"refreshed": …}`.
+ * the first time that it is given 5. Tells `{"event": n, "seq", "attempts"}`,
+ * `{"published": n, "seq"}`, `{"failed": n, "code"}`, `{"link": …}`, `{"notice": …}` and
+ * `{"refreshed": …}`.
  */
 import { createInterface } from 'node:readline'
 import { setImmediate as turn } from 'node:timers/promises'
