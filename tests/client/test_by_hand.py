@@ -19,18 +19,23 @@ class Foreign:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.requests = 0
+        self.kept: list[dict[str, Any]] = []
 
     def say(self, **frame: Any) -> None:
         self.socket.send(json.dumps(frame))
 
     def hear(self, *ops: str) -> dict[str, Any]:
-        """The next frame of one of these kinds; pings are answered, the rest is passed over."""
+        """The next frame of one of these kinds; pings are answered, the rest is kept."""
+        for at, frame in enumerate(self.kept):
+            if frame["op"] in ops:
+                return self.kept.pop(at)
         while True:
-            frame: dict[str, Any] = json.loads(self.socket.recv(10))
+            frame = json.loads(self.socket.recv(10))
             if frame["op"] == "ping":
                 self.say(op="pong")
             if frame["op"] in ops:
                 return frame
+            self.kept.append(frame)
 
     def ask(self, **frame: Any) -> dict[str, Any]:
         self.requests += 1

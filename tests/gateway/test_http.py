@@ -226,6 +226,19 @@ async def test_a_page_tells_where_to_go_on_from(desk: Any) -> None:
     assert (await desk.get(f"/v1/events?after={page['cursor']}"))["events"] == []
 
 
+async def test_a_page_after_what_was_trimmed_is_gone_and_says_from_where_to_where(
+    desk: Any,
+) -> None:
+    for n in range(9):
+        await desk.bus.publish_event("a", n)
+    await desk.bus._log.trim("a", 6)
+    cursor = desk.bus.cursor(2)
+    body = problem(await desk.ask("GET", f"/v1/events?after={cursor}"), 410, "gap")
+    assert (body["from"], body["to"]) == (3, 6)
+    page = await desk.get(f"/v1/events?after={body['cursor']}")
+    assert [event["seq"] for event in page["events"]] == [7, 8, 9]
+
+
 async def test_a_cursor_of_another_history_is_gone(desk: Any) -> None:
     body = problem(await desk.ask("GET", "/v1/events?after=nosuchepoch.5"), 410, "reset")
     assert body["cursor"]

@@ -76,6 +76,17 @@ async def test_a_cursor_of_another_history_is_a_reset_and_reading_goes_on(desk: 
         assert await one.seqs("s", 2) == [1, 2]
 
 
+async def test_what_was_trimmed_is_a_gap_and_reading_goes_on(desk: Any) -> None:
+    await publish(desk, 9, "a.b")
+    await desk.bus._log.trim("a.b", 6)
+    desk.bus._log.ring.restart(desk.bus.head)  # as after a restart: it is read from disk
+    async with desk.client() as one:
+        await one.sub("s", "a.*", after=2)
+        gap = await one.until("gap")
+        assert (gap["sid"], gap["from"], gap["to"]) == ("s", 3, 6)
+        assert await one.seqs("s", 3) == [7, 8, 9]
+
+
 async def test_last_brings_the_newest_event_of_each_topic_then_what_follows(desk: Any) -> None:
     await publish(desk, 3, "a.b")
     await publish(desk, 3, "a.c")
@@ -123,6 +134,21 @@ async def test_ephemeral_events_come_without_seq_and_leave_the_cursor(desk: Any)
         frame = await one.until("ev")
         assert "seq" not in frame["events"][0]
         assert frame["cursor"] == ok["pos"]
+
+
+async def test_ephemeral_events_that_are_dropped_are_counted_by_lag(desk: Any) -> None:
+    """Whoever reads slower than they come loses the oldest, and is told how many."""
+    async with desk.client() as one:
+        await one.sub("s", "*", window=1)
+        seq = (await publish(desk, 1, "a"))[0]
+        await one.until("ev")  # the window is full, and stays so
+        for n in range(5000):
+            desk.bus.publish_event("chat.typing", n)
+        await one.send("ack", sid="s", seq=seq)
+        lag = await one.until("lag")
+        events = (await one.until("ev"))["events"]
+        assert lag["sid"] == "s"
+        assert 0 < lag["dropped"] == events[0]["payload"]
 
 
 async def test_narrow_gives_what_the_token_allows_and_without_it_forbidden(desk: Any) -> None:
