@@ -653,7 +653,7 @@ class Bus:
         """The stored topics that *patterns* name and *principal* may see; None for all."""
         named = filter(matcher(patterns), self._log.topics)
         access = principal.access
-        seen = frozenset(named if access.is_admin else filter(access.may_see, named))
+        seen = frozenset(named if access.admin else filter(access.may_see, named))
         return None if len(seen) == len(self._log.topics) else seen
 
     def _position(self, after: str | int, seen: frozenset[str] | None) -> int:
