@@ -298,4 +298,4 @@ class Following:
 
 
 def _lane(event: Event) -> str:
-    return event.topic if event.key is None else f"={event.key}"
+    return event.topic if event.key is None else event.key
