@@ -25,10 +25,11 @@ class Foreign:
         self.socket.send(json.dumps(frame))
 
     def hear(self, *ops: str) -> dict[str, Any]:
-        """The next frame of one of these kinds; pings are answered, the rest is kept."""
-        for at, frame in enumerate(self.kept):
+        """The next frame of one of these kinds; pings are answered, others are heard later."""
+        for frame in self.kept:
             if frame["op"] in ops:
-                return self.kept.pop(at)
+                self.kept.remove(frame)
+                return frame
         while True:
             frame = json.loads(self.socket.recv(10))
             if frame["op"] == "ping":

@@ -102,13 +102,13 @@ def events_within(events: Iterator[antiphon.Event]) -> Iterator[antiphon.Event]:
 
 
 def test_an_event_that_is_given_back_comes_again_and_the_rest_is_done(bus: PlainBus) -> None:
-    for n in range(2):
-        bus.publish("plainmail.a", n)
+    bus.publish("plainmail.a", 0)
     with bus.subscribe("plainmail.*", durable="plain", start="earliest") as events:
         assert next(events).payload == 0
         events.nack(delay=0)
         assert next(events).payload == 0
         events.ack()
+        bus.publish("plainmail.a", 1)
         assert next(events).payload == 1
     with bus.subscribe(durable="plain") as events:
         bus.publish("plainmail.a", 2)
@@ -146,8 +146,8 @@ def test_ctrl_c_interrupts_who_waits_for_an_event(house: House) -> None:
     code = """
 with CONNECT as bus, bus.subscribe('never.*') as events:
     bus.publish('opened.mark')
-    print('waiting')
     try:
+        print('waiting')
         next(events)
     except KeyboardInterrupt:
         print('interrupted', bus.publish('after.it').level)
