@@ -10,7 +10,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from antiphon.client.fields import EventFields, HoldFields
-from antiphon.client.remote import CLOSE_S, LinkState, RemoteBus, RemoteSubscription, connect
+from antiphon.client.remote import (
+    CLOSE_S,
+    LinkState,
+    RemoteBus,
+    RemoteSubscription,
+    connect,
+    onward,
+)
 from antiphon.errors import BusClosed
 from antiphon.messages import Event, Level, Published, StartWord, TopicInfo
 
@@ -191,7 +198,7 @@ class PlainBus:
             yield from events
             if after is None:
                 return
-            wanted["after"] = after
+            wanted[onward(wanted)] = after
 
     def event(self, seq: int) -> Event:
         """See ``RemoteBus.event``."""

@@ -313,6 +313,12 @@ class RemoteBus:
         self._more.set()
         return RemoteSubscription(self, following)
 
+    def _leave(self, following: Following) -> None:
+        self._session.leave(following)
+        self._more.set()
+        if (ready := self._readers.pop(following, None)) is not None:
+            ready.set()
+
     # --- asking -----------------------------------------------------------------------------
 
     async def query(self, *patterns: str, **wanted: Any) -> tuple[list[Event], str | None]:
@@ -326,7 +332,10 @@ class RemoteBus:
         return [_event(data) for data in page.events], page.next
 
     async def history(self, *patterns: str, **wanted: Any) -> AsyncIterator[Event]:
-        """Every stored event, oldest first, page after page; takes what ``query`` takes."""
+        """Every stored event, page after page; takes what ``query`` takes.
+
+        Oldest first; with ``order="desc"`` newest first.
+        """
         wanted.setdefault("limit", PAGE_EVENTS)
         while True:
             events, after = await self.query(*patterns, **wanted)
@@ -334,7 +343,7 @@ class RemoteBus:
                 yield event
             if after is None:
                 return
-            wanted["after"] = after
+            wanted[onward(wanted)] = after
 
     async def event(self, seq: int) -> Event:
         """One event.
@@ -506,7 +515,8 @@ class RemoteSubscription:
     """Events of a server, as an async iterator; also a context manager that ends it.
 
     With ``durable`` or ``group`` an event counts as handled when the next one is asked for. An
-    error that leaves an ``async with`` block gives it back; ``nack`` does so by hand.
+    error that leaves an ``async with`` block gives it back, and so does a cancellation, which
+    does not count as a failure; ``nack`` does so by hand. One that is forgotten ends, too.
 
     Raises:
         SubscriptionGap, SubscriptionReset: While iterating: events are missing, the position
@@ -514,9 +524,12 @@ class RemoteSubscription:
         BusError: While iterating, the server refused or ended it.
     """
 
+    _closed = True  # until it is made: what was never open is not ended
+
     def __init__(self, bus: RemoteBus, following: Following) -> None:
         self._bus = bus
         self._following = following
+        self._loop = asyncio.get_running_loop()
         self._closed = False
 
     @property
@@ -571,10 +584,7 @@ class RemoteSubscription:
         if self._closed:
             return
         self._closed = True
-        self._bus._session.leave(self._following)
-        self._bus._more.set()
-        if (ready := self._bus._readers.pop(self._following, None)) is not None:
-            ready.set()
+        self._bus._leave(self._following)
 
     async def aclose(self) -> None:
         """The same, for ``contextlib.aclosing``."""
@@ -589,11 +599,23 @@ class RemoteSubscription:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, Exception):
-            self.nack(reason=str(error)[:200] or type(error).__name__)
-        else:
+        if error is None:
             self.ack()
-        self.close()
+        elif isinstance(error, Exception):
+            self.nack(reason=str(error)[:200] or type(error).__name__)
+        self.close()  # interrupted: it was neither handled, nor has it failed; it goes back
+
+    def __del__(self) -> None:
+        # A loop that was left by ``break`` says nothing more; without this the server would
+        # keep the subscription, and a durable one's lease, as long as the client lives.
+        if not self._closed:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._bus._leave, self._following)
+
+
+def onward(wanted: dict[str, Any]) -> str:
+    """Which parameter of the same query takes the position of the next page."""
+    return "before" if wanted.get("order") == "desc" else "after"
 
 
 def _with_token(endpoint: Endpoint, token: str) -> Endpoint:
