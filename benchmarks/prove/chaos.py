@@ -417,32 +417,40 @@ def _judge(followers: list[Follower], stored: list[Event]) -> dict[str, Any]:
 
 
 async def _run(plan: Plan, folder: Path) -> dict[str, Any]:
-    with Served(folder / "data") as served:
-        proxy = Proxy(served.port)
-        await proxy.start()
-        followers = _followers(plan, proxy)
-        for follower in followers:
-            issue(served, follower)
-        stop = asyncio.Event()
-        publishers = [
-            Publisher(f"p{n}", proxy.url, served.token, plan.publishers / plan.events_per_s)
-            for n in range(plan.publishers)
-        ]
-        following = [asyncio.create_task(follower.run()) for follower in followers]
-        publishing = [asyncio.create_task(publisher.run(stop)) for publisher in publishers]
-        chaos = Chaos(served, proxy, followers)
-        await chaos.run(plan.seconds)
-        stop.set()
-        await asyncio.gather(*publishing)
-        found = await asyncio.to_thread(served.events, "work.*", "secret.*")
-        stored = msgspec.convert(found, list[Event])
-        await _quiet(followers, stored)
-        for task in following:
-            task.cancel()
-        ended = await asyncio.gather(*following, return_exceptions=True)
-        faults = [repr(e) for e in ended if not isinstance(e, asyncio.CancelledError)]
-        await proxy.aclose()
-        return _result(plan, chaos, followers, publishers, stored, faults)
+    served = Served(folder / "data")
+    proxy = Proxy(served.port)
+    await proxy.start()
+    served.options += ("--public-url", proxy.url)
+    with served:
+        try:
+            return await _under_chaos(plan, served, proxy)
+        finally:
+            await proxy.aclose()
+
+
+async def _under_chaos(plan: Plan, served: Served, proxy: Proxy) -> dict[str, Any]:
+    followers = _followers(plan, proxy)
+    for follower in followers:
+        issue(served, follower)
+    stop = asyncio.Event()
+    publishers = [
+        Publisher(f"p{n}", proxy.url, served.token, plan.publishers / plan.events_per_s)
+        for n in range(plan.publishers)
+    ]
+    following = [asyncio.create_task(follower.run()) for follower in followers]
+    publishing = [asyncio.create_task(publisher.run(stop)) for publisher in publishers]
+    chaos = Chaos(served, proxy, followers)
+    await chaos.run(plan.seconds)
+    stop.set()
+    await asyncio.gather(*publishing)
+    found = await asyncio.to_thread(served.events, "work.*", "secret.*")
+    stored = msgspec.convert(found, list[Event])
+    await _quiet(followers, stored)
+    for task in following:
+        task.cancel()
+    ended = await asyncio.gather(*following, return_exceptions=True)
+    faults = [repr(e) for e in ended if not isinstance(e, asyncio.CancelledError)]
+    return _result(plan, chaos, followers, publishers, stored, faults)
 
 
 def _result(

@@ -70,14 +70,18 @@ class Talk:
     def drop(self, code: int = 1012, reason: str = "restart") -> None:
         self._connection.close(code, reason)
 
-    def welcome(self, *, pos: str = "e1.0") -> dict[str, Any]:
-        """Answer hello and sub; return the sub."""
+    def greet(self) -> None:
+        """Answer hello."""
         assert self.take()["op"] == "hello"
         limits = dict.fromkeys(
             ("frame_bytes", "event_bytes", "subscriptions", "patterns", "publish_events", "window"),
             1000,
         )
         self.say(op="welcome", conn="c1", epoch="e1", head=0, limits=limits, ping_ms=25000)
+
+    def welcome(self, *, pos: str = "e1.0") -> dict[str, Any]:
+        """Answer hello and sub; return the sub."""
+        self.greet()
         sub = self.take()
         self.say(op="ok", id=sub["id"], effective=sub["patterns"], pos=pos)
         return sub
