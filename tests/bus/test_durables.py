@@ -316,6 +316,18 @@ async def test_there_are_a_thousand_at_most(running: Core, monkeypatch: pytest.M
     assert running.log.durables.counters["refused"] == 1
 
 
+async def test_nobody_but_an_admin_takes_more_than_a_share_of_them(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.bus.durables.OWNED", 1)
+    guest = Principal("guest", Access(sub=("a.*",)))
+    for name, principal in (("one", guest), ("two", ADMIN), ("three", ADMIN)):
+        await (await running.bus.durable(name, "a.*", principal=principal)).release()
+    with pytest.raises(Overloaded, match="guest has 1 durable subscriptions, the bound is 1"):
+        await running.bus.durable("four", "a.*", principal=guest)
+    await (await running.bus.durable("one", principal=guest)).release()
+
+
 async def test_what_can_not_be_read_is_left_as_it_is(new_store: Callable[[], EventStore]) -> None:
     store = new_store()
     async with core(store) as running:

@@ -16,9 +16,9 @@ from antiphon.messages import Event, Gap, Lag, Reset
 from .model import TIME
 
 
-def ev(*seqs: int | None, at: int | None = None) -> RawEv:
+def ev(*seqs: int | None, at: int | None = None, **more: str) -> RawEv:
     said = {"topic": "t", "type": "x", "source": "s", "principal": "p", "time": TIME}
-    events = [{"seq": seq, "id": f"i{seq}", "payload": None, **said} for seq in seqs]
+    events = [{"seq": seq, "id": f"i{seq}", "payload": None, **said, **more} for seq in seqs]
     raw = [msgspec.Raw(json.dumps(event).encode()) for event in events]
     return RawEv(sid="s1", events=raw, cursor=f"e1.{seqs[-1] if at is None else at}")
 
@@ -127,6 +127,18 @@ def test_each_event_of_a_durable_one_is_acknowledged_or_given_back() -> None:
     again = sub(following)
     assert (again.get("after"), again.get("from")) == (None, None)
     assert following.next() is None, "what was in hand went back"
+
+
+def test_what_is_behind_a_failed_event_in_its_lane_waits_until_it_came_again() -> None:
+    following = Following("s1", (), durable="d")
+    sub(following)
+    following.events(ev(1, 2))
+    following.events(ev(3))
+    following.events(ev(4, 5, key="other"))
+    assert seq_of(following.next()) == 1
+    assert following.failed(0, "no") is not None
+    following.events(ev(1, 2, 3))
+    assert [seq_of(following.next()) for _ in range(5)] == [4, 5, 1, 2, 3]
 
 
 def test_a_live_one_gives_nothing_back() -> None:

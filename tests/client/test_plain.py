@@ -47,7 +47,7 @@ def test_what_is_published_is_followed_found_and_counted(bus: PlainBus) -> None:
     assert later.result(5).seq is not None
     assert bus.event(told.seq or 0) == event
     assert [found.payload for found in bus.history("shop.*", limit=1)] == [1, 2]
-    assert bus.query("shop.*", order="desc", limit=1)[0][0].payload == 2
+    assert bus.query("shop.*", order="desc", limit=1).events[0].payload == 2
     assert [info.name for info in bus.topics("shop.*")] == ["shop.milk", "shop.tea"]
 
 
@@ -107,8 +107,9 @@ def test_an_event_that_is_given_back_comes_again_and_the_rest_is_done(bus: Plain
     with bus.subscribe("mail.*", durable="plain", start="earliest") as events:
         assert next(events).payload == 0
         events.nack(delay=0)
-        assert sorted([next(events).payload, next(events).payload]) == [0, 1]
+        assert next(events).payload == 0
         events.ack()
+        assert next(events).payload == 1
     with bus.subscribe(durable="plain") as events:
         bus.publish("mail.a", 2)
         assert next(events).payload == 2, "all was done when the block ended without an error"

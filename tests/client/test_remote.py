@@ -60,7 +60,7 @@ async def test_what_is_published_is_followed_found_and_counted(bus: RemoteBus) -
     assert events.cursor == told.cursor
     assert told.seq is not None
     assert await bus.event(told.seq) == event
-    assert await bus.query("shop.*") == ([event], None)
+    assert await bus.query("shop.*") == ([event], told.cursor, None)
     await bus.publish("shop.milk")
     assert [found.topic async for found in bus.history("shop.*", limit=1)] == [
         "shop.tea",

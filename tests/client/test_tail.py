@@ -10,7 +10,7 @@ import pytest
 from tests.client.servers import Talk, frame_server, http_server
 
 from antiphon.client import Batch, Endpoint, NoServer, Tail, TailNotice
-from antiphon.client.tail import MOST_DELAY_S, backoff_s
+from antiphon.client.backoff import FIRST_S, MOST_S, backoff_s
 from antiphon.errors import BusError, Forbidden, Unauthorized
 
 
@@ -19,7 +19,7 @@ def events(*seqs: int) -> list[dict[str, Any]]:
 
 
 def tail_of(url: str, **more: Any) -> Tail:
-    return Tail(lambda: Endpoint(url, "t"), ["a.*"], sleep=lambda _: None, **more)
+    return Tail(lambda: Endpoint(url, "t"), ["a.*"], **more)
 
 
 def take(tail: Tail, count: int) -> list[Any]:
@@ -105,7 +105,7 @@ def test_it_finds_the_server_again_at_another_address() -> None:
 
     with frame_server(first) as one, frame_server(second) as two:
         urls = iter([one])
-        tail = Tail(lambda: Endpoint(next(urls, two)), ["*"], sleep=lambda _: None)
+        tail = Tail(lambda: Endpoint(next(urls, two)), ["*"])
         assert [item.kind for item in take(tail, 3)] == ["lost", "back", "live"]
         tail.close()
 
@@ -151,6 +151,7 @@ def test_a_refused_subscription_raises_its_error() -> None:
     def script(talk: Talk) -> None:
         talk.take()
         talk.say(op="err", id=None, code="forbidden", message="not for you")
+        talk.drop(4500, "see the error")
 
     with frame_server(script) as url, pytest.raises(Forbidden, match="not for you"):
         take(tail_of(url), 1)
@@ -187,12 +188,12 @@ def test_a_door_closed_by_http_is_told_apart_from_no_server() -> None:
         take(tail_of(url), 1)
 
 
-def test_the_delay_between_connects_grows_to_a_bound() -> None:
-    delays = [backoff_s(attempt, 1.0) for attempt in range(40)]
-    assert delays == sorted(delays)
-    assert delays[0] < 0.1
-    assert delays[-1] == MOST_DELAY_S
-    assert backoff_s(3, 0.0) == backoff_s(3, 1.0) / 2
+def test_the_pause_between_connects_grows_to_a_bound_and_is_drawn_as_a_whole() -> None:
+    pauses = [backoff_s(attempt, 1.0) for attempt in range(40)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (FIRST_S, MOST_S)
+    assert backoff_s(3, 0.0) == 0
+    assert backoff_s(30, 0.5, most=1.0) == 0.5
 
 
 def test_a_seq_that_is_not_reached_yet_is_told() -> None:

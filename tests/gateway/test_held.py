@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 
 from antiphon.bus import Access
 from antiphon.bus.event_bus import SCOPE
+from antiphon.errors import BusError
+from antiphon.gateway.hand import Hand
+from antiphon.gateway.held import HeldStream
 
 from .test_ws import publish
 
@@ -57,6 +62,7 @@ async def test_exactly_what_was_not_acknowledged_comes_to_the_next_holder(
     async with desk.client() as one:
         ok = await hold(one)
         assert (ok["effective"], ok["pos"].endswith(".0")) == (["a.*"], True)
+        fence = ok["fence"]
         await publish(desk, 4)
         assert await more(one, 4) == [1, 2, 3, 4]
         await one.send("ack", sid="s", seq=3)
@@ -65,6 +71,7 @@ async def test_exactly_what_was_not_acknowledged_comes_to_the_next_holder(
     async with desk.client() as two:
         ok = await hold(two, patterns=[])
         assert (ok["effective"], ok["pos"].endswith(".1")) == (["a.*"], True)
+        assert ok["fence"] > fence
         frame = await two.expect("ev")
         assert seqs(frame) == [2, 4]
         assert "attempts" not in frame  # a socket that ends blames nothing
@@ -305,6 +312,119 @@ async def test_its_groups_end_with_it(desk: Any) -> None:
         assert desk.bus.durables()[0].holders == []
 
 
+# --- whose it is --------------------------------------------------------------------------
+
+
+async def test_only_who_sees_all_of_it_may_hold_it_and_a_name_is_its_makers(desk: Any) -> None:
+    ann = await desk.issue("ann", sub=["a.*", "b.*"], deny=["a.secret"])
+    bob = await desk.issue("bob", sub=["b.*"])
+    async with desk.client(ann) as one, desk.client(bob) as two, desk.client() as admin:
+        assert (await hold(one))["code"] == "forbidden"
+        assert (await hold(one, patterns=["c"]))["code"] == "forbidden"
+        assert (await hold(one, patterns=["b.*"]))["op"] == "ok"
+        await one.send("unsub", id=2, sid="s")
+        await one.expect("ok")
+        assert (await hold(two, patterns=["b.*"]))["code"] == "forbidden"
+        assert (await hold(admin, patterns=[]))["op"] == "ok"
+        for client, names in ((ann, ["mail"]), (bob, [])):
+            assert [row["name"] for row in await desk.get("/v1/durables", token=client)] == names
+            assert await desk.get("/v1/subscriptions", token=client) == []
+        for token, status in ((bob, 403), (ann, 204)):
+            assert (await desk.ask("DELETE", "/v1/durables/mail", token=token)).status == status
+
+
+async def test_a_revoked_token_gives_back_at_once_what_it_had_in_hand(desk: Any) -> None:
+    ann = await desk.issue("ann", sub=["a.*"])
+    async with desk.client(ann) as one, desk.client() as admin:
+        await hold(one)
+        await publish(desk, 1)
+        taken = await more(one, 1)
+        assert (await desk.ask("DELETE", "/v1/tokens/ann")).status == 204
+        assert (await hold(admin))["op"] == "ok"
+        assert await more(admin, 1) == taken
+
+
+async def test_new_rights_end_it_even_while_it_opens(desk: Any, until: Until) -> None:
+    ann = await desk.issue("ann", sub=["a.*", "b.*"])
+    async with desk.client(ann) as one:
+        slow = Slow(desk)
+        await one.send("sub", id=1, sid="s", patterns=["a.*"], durable="mail")
+        await until(slow.asked.is_set)
+        await desk.issue("ann", sub=["b.*"], replace=True, overlap_s=60)
+        slow.go.set()
+        assert (await one.expect("ok"))["id"] == 1
+        ended = await one.expect("ended")
+        assert (ended["sid"], ended["code"]) == ("s", "lease_lost")
+        assert (await hold(one))["code"] == "forbidden"
+
+
+# --- between the bus and the socket -------------------------------------------------------
+
+
+class Reader:
+    """A stream that nobody pumps, over a real bus: seven large events, two a frame."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.lost: list[BusError] = []
+
+    async def open(self, desk: Any) -> None:
+        lease = await desk.bus.open_lease("mail", "a.*", on_ready=self.ready.set)
+        self.stream = HeldStream(
+            "s", lease, Hand(1000), cursor=desk.bus.cursor, lost=self.lost.append
+        )
+        for n in range(7):
+            await desk.bus.publish_event("a.b", [n, "x" * 30_000])
+        sent: list[int] = []
+        while len(sent) < 7:
+            sent += seqs(await self.frame())
+        self.stream.nack(1, 0.0, "no")  # all of them wait now, to be taken at once
+
+    async def frame(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            while (parts := self.stream.frame()) is None:
+                await self.ready.wait()
+                self.ready.clear()
+        frame = json.loads(b"".join(parts))
+        assert isinstance(frame, dict)
+        return frame
+
+
+async def test_what_goes_back_before_it_was_sent_is_sent_once(desk: Any) -> None:
+    reader = Reader()
+    await reader.open(desk)
+    assert seqs(await reader.frame()) == [1, 2]
+    reader.stream.nack(1, 0.0, "no")
+    frames = [await reader.frame() for _ in range(4)]
+    assert [seqs(frame) for frame in frames] == [[1, 2], [3, 4], [5, 6], [7]]
+    assert frames[0]["attempts"] == [3, 1]
+    assert reader.stream.frame() is None
+    reader.stream.close()
+    assert reader.lost == []
+
+
+async def test_what_is_forgotten_before_it_was_sent_is_not_sent_and_takes_no_room(
+    desk: Any,
+) -> None:
+    reader = Reader()
+    await reader.open(desk)
+    assert seqs(await reader.frame()) == [1, 2]
+    desk.bus.log.durables.forget([1, 3, 4])
+    assert seqs(await reader.frame()) == [5, 6]
+    assert seqs(await reader.frame()) == [7]
+    assert reader.stream.frame() is None
+    assert reader.stream.lease.in_hand == 5  # the first was sent, and may be acknowledged
+
+
+async def test_nothing_that_was_taken_is_sent_after_the_lease_has_ended(desk: Any) -> None:
+    reader = Reader()
+    await reader.open(desk)
+    assert seqs(await reader.frame()) == [1, 2]
+    await desk.bus.drop_durable("mail")
+    assert reader.stream.frame() is None
+    assert [error.code for error in reader.lost] == ["lease_lost"]
+
+
 # --- while it opens -----------------------------------------------------------------------
 
 
@@ -366,3 +486,82 @@ async def test_a_connection_goes_on_while_one_opens(desk: Any, until: Until) -> 
             pass
         await publish(desk, 1)
         assert (await one.until("ev"))["sid"] == "s"
+
+
+# --- under load ---------------------------------------------------------------------------
+
+
+class Worker:
+    """Works on its share of a group until it is told to stop: in order, in bad order, or dead."""
+
+    def __init__(self, desk: Any, name: str, dice: Random, done: dict[int, int]) -> None:
+        self.desk = desk
+        self.name = name
+        self.dice = dice
+        self.done = done
+
+    async def live(self, frames: int) -> None:
+        async with self.desk.client() as client:
+            await client.send(
+                "sub", id=1, sid="s", group="crew", patterns=["job.*"], member=self.name, window=20
+            )
+            if (await client.until("ok"))["effective"] != ["job.*"]:
+                raise AssertionError
+            for _ in range(frames):
+                await self._work(client)
+            if self.dice.random() < 0.7:
+                client.connection.transport.abort()
+
+    async def _work(self, client: Any) -> None:
+        async with asyncio.timeout(0.3):
+            frame = await client.frame()
+        for seq in self.dice.sample(seqs(frame), len(frame["events"])):
+            if self.dice.random() < 0.1:
+                await client.send("nack", sid="s", seq=seq, delay_ms=self.dice.choice([0, 20]))
+            else:
+                self.done[seq] = self.done.get(seq, 0) + 1
+                await client.send("ack", sid="s", seq=seq)
+
+
+async def work_in_shifts(desk: Any, until: Until, events: int, seed: int) -> None:
+    """Publish *events* while workers come, fail at some, leave and die, till all are done."""
+    done: dict[int, int] = {}
+    ended = asyncio.Event()
+
+    async def shifts(number: int) -> None:
+        dice = Random(seed * 100 + number)
+        while not ended.is_set():
+            try:
+                await Worker(desk, f"w{number}", dice, done).live(dice.randint(1, 12))
+            except (TimeoutError, AssertionError):
+                await asyncio.sleep(0)  # nothing to do just now, or its last life is not over yet
+
+    async def publish_all() -> None:
+        for n in range(events):
+            await desk.bus.publish_event("job.x", n, key=f"k{n % 17}")
+
+    await (await desk.bus.join("crew", "job.*", tries=1000)).release()
+    crew = [asyncio.create_task(shifts(number)) for number in range(4)]
+    await publish_all()
+    info = lambda: desk.bus.durables()[0]  # noqa: E731
+    async with asyncio.timeout(60):
+        while info().position < events or info().in_hand or info().waiting:
+            await asyncio.sleep(0.01)
+    ended.set()
+    await asyncio.gather(*crew)
+    assert sorted(done) == list(range(1, events + 1))
+    assert (info().parked, info().lost) == (0, 0)
+    await until(lambda: not desk.connections())
+
+
+async def test_holders_that_come_fail_and_die_leave_nothing_undone(desk: Any, until: Until) -> None:
+    await work_in_shifts(desk, until, 400, 1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(5))
+async def test_many_holders_that_come_fail_and_die_leave_nothing_undone(
+    desk: Any, until: Until, seed: int
+) -> None:
+    await work_in_shifts(desk, until, 5_000, seed)

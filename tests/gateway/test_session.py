@@ -9,18 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.errors import Unauthorized
+from antiphon.errors import LeaseHeld, Unauthorized
 from antiphon.gateway.closing import CloseCode
 from antiphon.gateway.session import (
     Authenticate,
     Close,
     Command,
     End,
+    Fail,
+    Hold,
     Open,
     Publish,
     Resume,
     Send,
     Session,
+    Settle,
     State,
 )
 from antiphon.messages import Bye, Err, Ok, Ping, Welcome
@@ -286,7 +289,7 @@ values = st.recursive(
     max_leaves=8,
 )
 fields = st.fixed_dictionaries(
-    {"op": st.sampled_from(["hello", "sub", "pub", "ack", "unsub", "pong", "ev", "x"])},
+    {"op": st.sampled_from(["hello", "sub", "pub", "ack", "nack", "unsub", "pong", "ev", "x"])},
     optional={
         "id": st.integers(-3, 3) | values,
         "sid": st.sampled_from(["a", "b", "", "a.b"]) | values,
@@ -297,6 +300,10 @@ fields = st.fixed_dictionaries(
         "events": st.lists(values, max_size=3) | values,
         "level": st.sampled_from(["none", "synced", "x"]),
         "seq": st.integers(-5, 30) | values,
+        "durable": st.sampled_from(["mail", "", "a.b"]) | values,
+        "group": st.sampled_from(["crew", "mail"]) | values,
+        "tries": st.integers(-1, 3) | values,
+        "delay_ms": st.integers(-1, 3) | values,
         "v": st.sampled_from([1, 2]) | values,
         "token": st.text() | st.none(),
     },
@@ -324,6 +331,15 @@ def test_nothing_a_client_sends_breaks_a_session(steps: list[Any], known: bool) 
                 case Open():
                     assert 1 <= command.window <= 10_000
                     waiting += session.opened(command, "epoch.10", 10, command.patterns)
+                case Hold():
+                    assert command.sid not in session.windows
+                    if known:
+                        waiting += session.held(command, "epoch.10", command.patterns, 1)
+                        session.hands[command.sid].sent(10)
+                    else:
+                        waiting += session.declined(command, LeaseHeld("somebody's"))
+                case Settle(sid, seq) | Fail(sid, seq):
+                    assert seq <= session.hands[sid].last
                 case Publish():
                     waiting += session.published(command, [])
                 case Resume(sid):

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import serving
+from antiphon.gateway import Auth, Tokens
+
+from .conftest import TOKEN, serving
 from .test_ws import publish
 
 Until = Callable[[Callable[[], bool]], Any]
@@ -135,7 +137,7 @@ async def test_the_last_event_id_beats_the_address(desk: Any) -> None:
 
 async def test_every_place_to_leave_is_a_place_to_go_on(desk: Any) -> None:
     """Whichever event was the last that a client saw, the next one follows."""
-    await asyncio.gather(*(desk.bus.publish_event(("a.b", "other")[n % 2], n) for n in range(12)))
+    await asyncio.gather(*(desk.bus.publish_event(("a.b", "a.c", "x")[n % 3], n) for n in range(9)))
     async with stream(desk, "?pattern=a.*&from=earliest") as source:
         ids = [(await source.event())["id"] for _ in range(6)]
     for at, last in enumerate(ids[:-1]):
@@ -296,6 +298,46 @@ async def test_streams_and_sockets_share_the_servers_limit(tmp_path: Path, until
         await until(lambda: not desk.connections())
         async with stream(desk) as another:
             assert await another.block() is not None
+
+
+async def test_it_ends_with_its_token(desk: Any, until: Until) -> None:
+    ann = await desk.issue("ann", sub=["a.*"])
+    async with stream(desk, Authorization=f"Bearer {ann}") as source:
+        await source.block()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert (await desk.ask("DELETE", "/v1/tokens/ann")).status == 204
+        await publish(desk, 1)
+        assert await source.ended()
+        assert loop.time() - began < 2
+    assert (await desk.ask("GET", "/v1/stream", token=ann)).status == 401
+    await until(lambda: desk.bus.log.subscriptions == 0)
+
+
+async def test_new_rights_count_at_once_for_what_is_open(desk: Any) -> None:
+    ann = await desk.issue("ann", sub=["a.*", "b.*"])
+    async with stream(desk, "?pattern=*", Authorization=f"Bearer {ann}") as source:
+        await source.block()
+        await publish(desk, 1, "secret")
+        await publish(desk, 1, "b.x")
+        assert await source.seqs(1) == [desk.bus.head]
+        await desk.issue("ann", sub=["a.*"], replace=True, overlap_s=60)
+        await publish(desk, 1, "b.x")
+        await publish(desk, 1, "a.x")
+        assert await source.seqs(1) == [desk.bus.head]
+
+
+async def test_streams_count_among_the_connections_of_a_token(tmp_path: Path) -> None:
+    auth = Auth(TOKEN, Tokens(tmp_path / "tokens.json"), sockets=1)
+    async with serving(tmp_path / "web", auth=auth) as desk:
+        ann = await desk.issue("ann", sub=["a.*"])
+        async with stream(desk, Authorization=f"Bearer {ann}") as source:
+            await source.block()
+            answer = await desk.ask("GET", "/v1/stream", token=ann)
+            assert (answer.status, answer.json()["code"]) == (429, "overloaded")
+            async with stream(desk) as another:  # an admin has more
+                assert another.status == 200
+        assert desk.bus.log.subscriptions <= 2
 
 
 # --- who comes in -------------------------------------------------------------------------

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from antiphon.bus import Access, Principal
+from antiphon.gateway.routes.subscriptions import may_see
+
 from .test_held import hold, more
 from .test_sse import stream
 from .test_ws import publish
@@ -69,3 +72,14 @@ async def test_durables_are_listed_resumed_and_dropped(desk: Any) -> None:
         assert (answer.status, answer.json()["code"]) == (404, "not_found")
     bad = await desk.post("/v1/durables/mail/resume", {"skp": True})
     assert (bad.status, bad.json()["code"]) == (400, "bad_request")
+
+
+async def test_a_token_sees_its_own_alone(desk: Any) -> None:
+    guest = Principal("guest", Access(sub=("a.*",)))
+    lease = await desk.bus.open_lease("theirs", "a.*", on_ready=lambda: None, principal=guest)
+    async with desk.client() as one:
+        await hold(one)
+        assert {row["name"] for row in await desk.get("/v1/durables")} == {"mail", "theirs"}
+        rows = [*desk.bus.durables(), *desk.gateway._register]
+        assert [may_see(guest, row.owner) for row in rows] == [False, True, False]
+        lease.release()

@@ -52,6 +52,8 @@ SWEEP_S = 3600.0
 JUMP_S = 86400.0
 """A clock that has gone further than it should have by this much is not believed."""
 DURABLES = 1000
+OWNED = 100
+"""Most of one owner, unless it is an admin: nobody takes all the places."""
 SNAPSHOT = 10_000
 """Most topics that a durable subscription can start with the last event of."""
 
@@ -152,7 +154,7 @@ class Durables:
             Forbidden: It is somebody else's, or reaches further than *principal*.
             LeaseHeld, DurableStopped: See ``Durable.attach``.
             SubscriptionReset: *start* is of another history.
-            Overloaded: There are 1,000 already.
+            Overloaded: There are 1,000 already, or 100 of one owner who is no admin.
             StorageUnavailable: The disk takes nothing now.
         """
         check_name(name)
@@ -339,12 +341,22 @@ class Durables:
                 f"there are {len(self._held)} durable subscriptions, the bound is {DURABLES}",
                 limit=DURABLES,
             )
+        self._check_owned(principal)
         check_right(principal, name, patterns)
         kept = Kept(owner=principal.name, patterns=patterns, terms=terms, cursor="")
         self._place(kept, start)
         durable = Durable(self, name, kept)
         self._add(durable)
         return durable
+
+    def _check_owned(self, principal: Principal) -> None:
+        owned = sum(durable.kept.owner == principal.name for durable in self._held.values())
+        if owned >= OWNED and not principal.access.admin:
+            self.counters["refused"] += 1
+            raise Overloaded(
+                f"{principal.name} has {owned} durable subscriptions, the bound is {OWNED}",
+                limit=OWNED,
+            )
 
     def _place(self, kept: Kept, start: str | int) -> None:
         """Put it where it starts."""

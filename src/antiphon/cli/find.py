@@ -12,6 +12,7 @@ from antiphon.client.endpoint import Endpoint, NoServer
 from antiphon.client.http import HttpClient
 from antiphon.client.local import TOKEN_VARIABLE, ServerFile, how_to_start, read_server_file
 from antiphon.errors import BadRequest
+from antiphon.places import data_folder
 
 __all__ = [
     "TOKEN_VARIABLE",
@@ -39,8 +40,16 @@ def find(data: Path | None, url: str | None) -> Endpoint:
 
 
 def finder(data: Path | None, url: str | None) -> Callable[[], Endpoint]:
-    """Say at every call where the server is now: it may come back on another port."""
-    return lambda: find(data, url)
+    """Say at every call where the server is now: it may come back on another port.
+
+    Raises:
+        BadParameter: At once, if *url* is no address.
+        StartError: At once, if the settings file can't be read.
+    """
+    data_folder(data)
+    if url is not None:
+        find(data, url)
+    return lambda: local.find(data, url)
 
 
 def advice(data: Path | None, url: str | None) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -198,14 +199,11 @@ def _wait_for_end(worker: WorkerInfo, data: Path | None, url: str | None) -> Non
 
     # From the earliest: its end may have been on its way before anybody asked for it.
     topics = [f"worker.{worker.id}.{end}" for end in sorted(ENDS)]
-    tail = Tail(finder(data, url), topics, start="earliest")
-    try:
+    with closing(Tail(finder(data, url), topics, start="earliest")) as tail:
         for item in tail:
             runs = map(_event, item.events) if isinstance(item, Batch) else ()
             if any(event.correlation_id == worker.run for event in runs):
                 return
-    finally:
-        tail.close()
 
 
 class Shown:
@@ -296,18 +294,16 @@ def _follow(
     from antiphon.client.tail import Tail, TailNotice
 
     tail = Tail(finder(data, url), [f"worker.{worker}.*"], after=after)
-    shown, items, asked = Shown(), iter(tail), False
-    with Interrupts() as interrupts:
+    shown, asked = Shown(), False
+    with closing(tail), Interrupts() as interrupts:
         while shown.code is None:
             try:
                 with interrupts.waiting():
-                    item = next(items)
+                    item = next(tail)
             except KeyboardInterrupt:
                 if asked or not cancels:
                     return CANCELLED if cancels else 0
                 asked, interrupts.came = True, False
-                # An interrupted generator is over: go on by another, from the same position.
-                items = iter(tail)
                 _cancel(client, worker)
                 continue
             if isinstance(item, TailNotice):
@@ -318,7 +314,6 @@ def _follow(
                 event = _event(raw)
                 if run is None or event.correlation_id == run:
                     shown.take(event)
-    tail.close()
     return CANCELLED if asked else shown.code
 
 

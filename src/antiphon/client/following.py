@@ -8,7 +8,7 @@ durable one keeps nothing: the server knows what was acknowledged.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -31,7 +31,17 @@ class Handed(NamedTuple):
     connection: int
 
 
-Item: TypeAlias = RawEv | BusError
+NoticeKind: TypeAlias = Literal["ahead", "gap", "reset", "lag", "live", "lost", "back"]
+
+
+class TailNotice(NamedTuple):
+    """Something that is no event: what is missing, or how the connection stands."""
+
+    kind: NoticeKind
+    message: str
+
+
+Item: TypeAlias = RawEv | BusError | TailNotice
 
 
 class Following:
@@ -40,6 +50,7 @@ class Following:
     Args:
         sid: Its name on the wire.
         start: Where to begin if *after* is None.
+        tells: Notices are wanted among the items.
         options: More fields of ``sub``: ``narrow``, ``window``, ``durable``, ``group``, ….
 
     Attributes:
@@ -55,6 +66,7 @@ class Following:
         *,
         start: StartWord = "now",
         after: str | int | None = None,
+        tells: bool = False,
         **options: Any,
     ) -> None:
         self.sid = sid
@@ -65,14 +77,18 @@ class Following:
         self.is_durable = options.get("durable") is not None or options.get("group") is not None
         self.has_begun = False
         self._start: StartWord = start
+        self._tells = tells
+        self._is_lost = False
+        self._lag = 0
         self._options = options
         self._connection = 0
         self._items: deque[Item] = deque()
         self._events: deque[Handed] = deque()
         self._cursor: str | None = None
         self._last: Handed | None = None
-        self._settled = True
+        self._open: dict[int, Event] = {}  # handed out on this connection, and not settled
         self._unacked = 0
+        self._reached = 0  # the highest seq that was handled and not acknowledged
         self._ack_after = max(1, int(options.get("window", 1000)) // 4)
 
     # --- connections ------------------------------------------------------------------------
@@ -81,7 +97,9 @@ class Following:
         """The frame that opens it on a new connection."""
         self._connection += 1
         self._unacked = 0
-        self._items.clear()  # what was not begun comes again
+        self._open.clear()  # the server has taken it back, and counts anew
+        # What was not begun comes again.
+        self._items = deque(item for item in self._items if isinstance(item, TailNotice))
         if self.is_durable:
             self._events.clear()
         after = self.after
@@ -101,9 +119,33 @@ class Following:
 
     def opened(self, pos: str | None) -> None:
         """It is open; *pos* stands for "now" from here on, so that nothing after it is lost."""
+        asked = self.after
         self.has_begun = True
-        if pos is not None and not isinstance(self.after, str) and not self.is_durable:
+        if pos is not None and not isinstance(asked, str) and not self.is_durable:
             self.after = pos
+            head = Cursor.parse(pos).seq
+            if isinstance(asked, int) and asked > head:
+                self._tell("ahead", f"there is no seq {asked} yet, going on after {head}")
+        if self._is_lost:
+            self._is_lost = False
+            self._tell("back", f"connected again, going on after {self.after or pos}")
+
+    def lost(self, why: str) -> None:
+        """The connection is gone; it will be opened again on the next one."""
+        if self.has_begun and not self._is_lost:
+            self._is_lost = True
+            self._tell("lost", f"lost the server: {why}")
+
+    def _tell(self, kind: NoticeKind, message: str) -> None:
+        """Say it in its place; the latest of a kind stands for those that nobody read."""
+        if self._tells:
+            notice = TailNotice(kind, message)
+            self._items = deque(
+                item
+                for item in self._items
+                if not (isinstance(item, TailNotice) and item[0] == kind)
+            )
+            self._items.append(notice)
 
     # --- what comes -------------------------------------------------------------------------
 
@@ -122,10 +164,17 @@ class Following:
     def lag(self, frame: Lag) -> None:
         """Ephemeral events were dropped."""
         self.dropped += frame.dropped
+        self._lag += frame.dropped
+        self._tell("lag", f"{self._lag} ephemeral events were dropped")
+
+    def live(self) -> None:
+        """It has caught up."""
+        self._tell("live", "caught up")
 
     def pos(self, cursor: str) -> None:
         """All up to here was looked through."""
-        if not self._items and not self._events and not self.is_durable:
+        waits = self._events or any(not isinstance(item, TailNotice) for item in self._items)
+        if not waits and not self.is_durable:
             self.after = cursor
 
     def end(self, error: BusError) -> None:
@@ -134,26 +183,35 @@ class Following:
 
     # --- what goes to the reader ------------------------------------------------------------
 
-    def next(self) -> Event | BusError | None:
+    def next(self) -> Event | BusError | TailNotice | None:
         """What comes next, None if there is nothing yet; an error may be followed by events."""
         while not self._events:
-            if not self._items:
-                return self.ended
-            item = self._items.popleft()
+            item = self.take()
             if not isinstance(item, RawEv):
-                self.after = getattr(item, "cursor", self.after)
                 return item
-            self._begin(item)
-        self._last = self._events.popleft()
-        self._settled = False
-        return self._last.event
+            self._events.extend(Handed(_decode(raw), self._connection) for raw in item.events)
+        self._last = last = self._events.popleft()
+        if last.event.seq is not None and last.connection == self._connection:
+            self._open[last.event.seq] = last.event
+        return last.event
 
-    def _begin(self, frame: RawEv) -> None:
-        """Hand out this frame: from now on it counts as taken, so it is not asked for again."""
-        if not self.is_durable:
-            self.after = frame.cursor
-        self._cursor = frame.cursor
-        self._events.extend(Handed(_decode(raw), self._connection) for raw in frame.events)
+    def take(self) -> RawEv | BusError | TailNotice | None:
+        """What comes next, a frame of events as a whole, for who reads no single ones.
+
+        A frame counts as taken as a whole: it is not asked for again.
+        """
+        if not self._items:
+            return self.ended
+        item = self._items.popleft()
+        if isinstance(item, RawEv):
+            self._cursor = item.cursor
+            if not self.is_durable:
+                self.after = item.cursor
+        elif isinstance(item, TailNotice):
+            self._lag = 0 if item.kind == "lag" else self._lag
+        else:
+            self.after = getattr(item, "cursor", self.after)
+        return item
 
     @property
     def cursor(self) -> str | None:
@@ -163,31 +221,81 @@ class Following:
             return str(Cursor(Cursor.parse(self._cursor).epoch, last))
         return self.after if isinstance(self.after, str) else None
 
-    def handled(self) -> bytes | None:
-        """The last event was handled: the frame that says so, if it is time for one."""
-        last = self._last
-        if last is None or self._settled:
+    # --- what the reader says of them --------------------------------------------------------
+
+    @property
+    def owes(self) -> bool:
+        """Whether something was handled and not acknowledged, to be said in a quiet moment."""
+        return self._unacked > 0
+
+    def handled(self, event: Event | None = None) -> bytes | None:
+        """*event*, or the last one, was handled: the frame that says so, if it is time for one.
+
+        Of a live subscription everything before it was handled, too.
+        """
+        settled = self._settle(event)
+        if settled is None:
             return None
-        self._settled = True
-        seq = last.event.seq
-        if seq is None or last.connection != self._connection:
-            return None  # the server has taken it back, and counts anew
+        seq = settled.seq or 0
         if self.is_durable:
             return _encode(Ack(sid=self.sid, seq=seq))
-        self._unacked += 1
-        if self._unacked < self._ack_after:
+        return self._count(seq, 1)
+
+    def read(self, frame: RawEv, connection: int) -> bytes | None:
+        """A whole frame of a live subscription was handled, that came on *connection*."""
+        if connection != self._connection:
+            return None
+        return self._count(Cursor.parse(frame.cursor).seq, len(frame.events))
+
+    @property
+    def connection(self) -> int:
+        """Which one it is on, counted from 1."""
+        return self._connection
+
+    def acknowledge(self) -> bytes | None:
+        """The frame that says what was handled and not acknowledged yet."""
+        if not self._unacked:
             return None
         self._unacked = 0
-        return _encode(Ack(sid=self.sid, seq=seq))
+        return _encode(Ack(sid=self.sid, seq=self._reached))
 
-    def failed(self, delay_s: float | None, reason: str) -> bytes | None:
-        """The last event of a durable subscription was not handled: the frame that says so."""
-        last = self._last
-        if last is None or self._settled:
+    def failed(
+        self, delay_s: float | None, reason: str, event: Event | None = None
+    ) -> bytes | None:
+        """*event*, or the last one, of a durable subscription was not handled."""
+        settled = self._settle(event)
+        if settled is None or not self.is_durable:
             return None
-        self._settled = True
-        if last.event.seq is None or last.connection != self._connection or not self.is_durable:
-            return None
+        self._drop_behind(settled)
         delay_ms = None if delay_s is None else round(delay_s * 1000)
-        why = reason[:REASON]
-        return _encode(Nack(sid=self.sid, seq=last.event.seq, delay_ms=delay_ms, reason=why))
+        seq = settled.seq or 0
+        return _encode(Nack(sid=self.sid, seq=seq, delay_ms=delay_ms, reason=reason[:REASON]))
+
+    def _settle(self, event: Event | None) -> Event | None:
+        """An event that is in hand still, and is not any more from here on."""
+        if event is None:
+            event = None if self._last is None else self._last.event
+        return None if event is None else self._open.pop(event.seq or 0, None)
+
+    def _count(self, seq: int, events: int) -> bytes | None:
+        self._unacked += events
+        self._reached = seq
+        return self.acknowledge() if self._unacked >= self._ack_after else None
+
+    def _drop_behind(self, failed: Event) -> None:
+        """The server takes back what is later in its lane, and sends it again behind it."""
+        lane, seq = _lane(failed), failed.seq or 0
+
+        def stays(event: Event) -> bool:
+            return _lane(event) != lane or (event.seq or 0) < seq
+
+        self._open = {seq: event for seq, event in self._open.items() if stays(event)}
+        self._events = deque(handed for handed in self._events if stays(handed.event))
+        for at, item in enumerate(self._items):
+            if isinstance(item, RawEv):
+                events = [raw for raw in item.events if stays(_decode(raw))]
+                self._items[at] = msgspec.structs.replace(item, events=events)
+
+
+def _lane(event: Event) -> str:
+    return event.topic if event.key is None else f"={event.key}"

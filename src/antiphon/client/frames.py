@@ -32,16 +32,3 @@ class RawEv(msgspec.Struct, frozen=True, tag="ev", tag_field="op"):
 Frame: TypeAlias = (
     Welcome | RawOk | Err | RawEv | Pos | Gap | Reset | Lag | Live | Ended | Ping | Bye
 )
-
-
-class SocketClosed(Exception):
-    """The connection has ended; codes from 4500 say that it is of no use to come back."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"{code} {reason}".strip())
-        self.code = code
-        self.reason = reason
-
-    @property
-    def final(self) -> bool:
-        return 4500 <= self.code <= 4999

@@ -38,7 +38,8 @@ class Entry:
     Attributes:
         data: The event as JSON.
         answered: Called once, with what came of it.
-        sent: It has left at least once: without an answer, its outcome is unknown.
+        sent: It has left, and not every time was answered: its outcome is unknown.
+        refused: Why the server had no room for it the last time; None while it is in flight.
     """
 
     id: str
@@ -46,6 +47,8 @@ class Entry:
     level: Level
     answered: Callable[[Answer], None] = field(repr=False)
     sent: bool = False
+    lost: bool = False
+    refused: BusError | None = None
 
 
 class Outbox:
@@ -94,6 +97,7 @@ class Outbox:
         self._flying[request] = entries
         for entry in entries:
             entry.sent = True
+            entry.refused = None
         events = b",".join([entry.data for entry in entries])
         level = entries[0].level.encode()
         return b'{"op":"pub","id":%d,"level":"%s","events":[%s]}' % (request, level, events)
@@ -125,6 +129,8 @@ class Outbox:
         for entry, result in zip(entries, chain(results, repeat(short)), strict=False):
             if isinstance(result, Overloaded | StorageUnavailable):
                 again.append(entry)
+                entry.refused = result
+                entry.sent = entry.lost or isinstance(result, StorageUnavailable)
                 self._wait(result, now)
             else:
                 self._settle(entry, result)
@@ -142,6 +148,8 @@ class Outbox:
         """The connection is gone: what was in flight is sent again, in its old order."""
         flying = [entry for entries in self._flying.values() for entry in entries]
         self._flying.clear()
+        for entry in flying:
+            entry.lost = True
         self._waiting.extendleft(reversed(flying))
         self._not_before = 0.0
 

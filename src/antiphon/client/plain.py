@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from antiphon.client.fields import EventFields, HoldFields
+from antiphon.client.http import PAGE_EVENTS
 from antiphon.client.remote import (
     CLOSE_S,
     LinkState,
+    Page,
     RemoteBus,
     RemoteSubscription,
     connect,
     onward,
 )
-from antiphon.errors import BusClosed
-from antiphon.messages import Event, Level, Published, StartWord, TopicInfo
+from antiphon.errors import AntiphonError, BusClosed
+from antiphon.messages import Event, EventIn, Level, Published, StartWord, TopicInfo
 
 T = TypeVar("T")
 
@@ -158,6 +160,12 @@ class PlainBus:
         answered = self._call(put())
         return self._start(_answer(answered))
 
+    def publish_many(
+        self, events: Iterable[EventIn], *, level: Level = "synced", timeout: float = 30.0
+    ) -> list[Published | AntiphonError]:
+        """See ``RemoteBus.publish_many``."""
+        return self._call(self._remote.publish_many(list(events), level=level, timeout=timeout))
+
     def flush(self) -> None:
         """Wait until every publish is answered."""
         self._call(self._remote.flush())
@@ -169,6 +177,7 @@ class PlainBus:
         after: str | int | None = None,
         narrow: bool = False,
         window: int = 1000,
+        auto_ack: bool = True,
         timeout: float | None = None,
         **hold: Unpack[HoldFields],
     ) -> PlainSubscription:
@@ -182,23 +191,30 @@ class PlainBus:
 
         async def open_it() -> RemoteSubscription:
             return remote.subscribe(
-                *patterns, start=start, after=after, narrow=narrow, window=window, **hold
+                *patterns,
+                start=start,
+                after=after,
+                narrow=narrow,
+                window=window,
+                auto_ack=auto_ack,
+                **hold,
             )
 
         return PlainSubscription(self, self._call(open_it()), timeout)
 
-    def query(self, *patterns: str, **wanted: Any) -> tuple[list[Event], str | None]:
+    def query(self, *patterns: str, **wanted: Any) -> Page:
         """See ``RemoteBus.query``."""
         return self._call(self._remote.query(*patterns, **wanted))
 
     def history(self, *patterns: str, **wanted: Any) -> Iterator[Event]:
         """See ``RemoteBus.history``."""
+        wanted.setdefault("limit", PAGE_EVENTS)
         while True:
-            events, after = self.query(*patterns, **wanted)
-            yield from events
-            if after is None:
+            page = self.query(*patterns, **wanted)
+            yield from page.events
+            if page.next is None:
                 return
-            wanted[onward(wanted)] = after
+            wanted[onward(wanted)] = page.next
 
     def event(self, seq: int) -> Event:
         """See ``RemoteBus.event``."""
@@ -220,6 +236,7 @@ class PlainSubscription:
         self._bus = bus
         self._remote = remote
         self._timeout = timeout
+        self._taken: Event | None = None
 
     @property
     def cursor(self) -> str | None:
@@ -231,22 +248,28 @@ class PlainSubscription:
 
     def __next__(self) -> Event:
         try:
-            return self._bus._call(self._next())
+            self._bus._call(self._take())
         except (StopAsyncIteration, BusClosed):
             raise StopIteration from None
+        event, self._taken = self._taken, None
+        assert event is not None
+        return event
 
-    async def _next(self) -> Event:
-        # The time is kept in the loop: an event that came with it is not lost between the two.
-        async with asyncio.timeout(self._timeout):
-            return await self._remote.__anext__()
+    async def _take(self) -> None:
+        """Wait for an event and lay it down: one that came while Ctrl-C did is the next one's."""
+        if self._taken is None:
+            async with asyncio.timeout(self._timeout):
+                self._taken = await self._remote.__anext__()
 
-    def ack(self) -> None:
+    def ack(self, event: Event | None = None) -> None:
         """See ``RemoteSubscription.ack``."""
-        self._do(self._remote.ack)
+        self._do(lambda: self._remote.ack(event))
 
-    def nack(self, *, delay: float | None = None, reason: str = "refused") -> None:
+    def nack(
+        self, event: Event | None = None, *, delay: float | None = None, reason: str = "refused"
+    ) -> None:
         """See ``RemoteSubscription.nack``."""
-        self._do(lambda: self._remote.nack(delay=delay, reason=reason))
+        self._do(lambda: self._remote.nack(event, delay=delay, reason=reason))
 
     def close(self) -> None:
         """End it. Idempotent."""

@@ -12,14 +12,14 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, Unpack
 
 import msgspec
 
-from antiphon.client.backoff import backoff_s
+from antiphon.client.backoff import MOST_S, backoff_s
 from antiphon.client.endpoint import Endpoint, NoServer, reason
 from antiphon.client.following import Following
 from antiphon.client.frames import Frame
@@ -27,6 +27,7 @@ from antiphon.client.http import PAGE_EVENTS, HttpClient
 from antiphon.client.outbox import MOST_EVENT_BYTES, Answer, Entry, Outbox
 from antiphon.client.session import Session, State
 from antiphon.errors import (
+    AntiphonError,
     BusClosed,
     BusError,
     Forbidden,
@@ -36,7 +37,7 @@ from antiphon.errors import (
     Unauthorized,
 )
 from antiphon.ids import new_id
-from antiphon.messages import Event, EventIn, Level, Published, StartWord, TopicInfo
+from antiphon.messages import Bye, Event, EventIn, Level, Published, StartWord, TopicInfo
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -47,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_S = 10.0
 CLOSE_S = 10.0
+SAY_S = 1.0
+"""After an error, what was said of events has so long to go out."""
 FRAME_BYTES = 64 * 1024 * 1024
 CLOSED = "this client is closed"
 
@@ -58,6 +61,20 @@ T = TypeVar("T")
 LinkState = Literal["connecting", "live", "ended"]
 
 
+class Page(NamedTuple):
+    """A page of a query.
+
+    Attributes:
+        cursor: The position after the page: ``subscribe(after=cursor)`` goes on there.
+        next: What the same query takes as ``after`` (or ``before``) for the next page; None at
+            the end.
+    """
+
+    events: list[Event]
+    cursor: str
+    next: str | None
+
+
 class RemoteBus:
     """A server's bus, as ``antiphon.connect`` gives it; an async context manager.
 
@@ -65,6 +82,7 @@ class RemoteBus:
         find: Says where the server is, asked at every connect: it may have moved.
         most_events, most_bytes: Of publishes that wait for their answers.
         on_link: Told of each change: the new state, and why.
+        most_pause: Seconds between two connects, at most.
 
     Raises:
         NoServer: On entering, nobody answers; later it connects again by itself.
@@ -79,11 +97,13 @@ class RemoteBus:
         most_events: int | None = None,
         most_bytes: int | None = None,
         on_link: Callable[[LinkState, str], None] | None = None,
+        most_pause: float = MOST_S,
     ) -> None:
         bounds = {"most_events": most_events, "most_bytes": most_bytes}
         self._find = find
         self._outbox = Outbox(**{name: most for name, most in bounds.items() if most is not None})
         self._on_link = on_link
+        self._most_pause = most_pause
         self._token: str | None = None
         self._session = Session(None, self._outbox, news=self._wake)
         self._readers: dict[Following, asyncio.Event] = {}
@@ -91,6 +111,8 @@ class RemoteBus:
         self._more = asyncio.Event()
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
+        self._said = asyncio.Event()
+        self._is_saying = False
         self._running: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -113,10 +135,13 @@ class RemoteBus:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
-            await self._stop()
-        else:
+        if error is None:
             await self.aclose()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SAY_S):
+                await self._say_all()  # that an event was not handled, too
+        await self._stop()
 
     async def aclose(self, timeout: float = CLOSE_S) -> None:
         """Wait until everything is published, then let go. Idempotent.
@@ -176,25 +201,18 @@ class RemoteBus:
 
         Raises:
             BusError: The server refused it, and will again.
+            Overloaded, StorageUnavailable: It still had no room after *timeout* seconds.
             NoServer: There was no answer within *timeout* seconds. ``sent`` says whether the
                 outcome is unknown; to repeat it with the same id does no harm.
         """
-        event = EventIn(topic=topic, payload=payload, **fields)
-        answered: asyncio.Future[Published] | None = None
+        data = self._written(EventIn(topic=topic, payload=payload, **fields))
         entry: Entry | None = None
         try:
             async with asyncio.timeout(timeout):
-                data = self._written(event)
-                while not self._outbox.has_room(len(data[1])):
-                    self._room.clear()
-                    await self._room.wait()
-                entry, answered = self._put(*data, level)
+                entry, answered = await self._put_when_room(*data, level)
                 return await answered
         except TimeoutError:
-            if entry is not None and self._took_back(entry):
-                entry = None
-            sent = entry is not None and entry.sent
-            raise NoServer(self._no_answer(timeout, entry), sent=sent) from None
+            raise self._overdue(entry, timeout) from None
         except asyncio.CancelledError:
             if entry is not None:
                 self._took_back(entry)
@@ -224,11 +242,76 @@ class RemoteBus:
         answered.add_done_callback(_look)
         return answered
 
+    async def publish_many(
+        self, events: Iterable[EventIn], *, level: Level = "synced", timeout: float = 30.0
+    ) -> list[Published | AntiphonError]:
+        """Publish *events* in their order, any number; what came of each, in the same order.
+
+        Errors are given, not raised: those of ``publish``.
+
+        Args:
+            timeout: Seconds for all of them.
+        """
+        put: list[tuple[Entry, asyncio.Future[Published]] | AntiphonError] = []
+        events = list(events)
+        try:
+            async with asyncio.timeout(timeout):
+                for event in events:
+                    put.append(await self._put_or_refusal(event, level))  # noqa: PERF401 - may end
+                if answers := [one[1] for one in put if isinstance(one, tuple)]:
+                    await asyncio.wait(answers)
+        except asyncio.CancelledError:
+            for one in put:
+                if isinstance(one, tuple):
+                    self._took_back(one[0])
+            raise
+        except TimeoutError:
+            put += [self._overdue(None, timeout)] * (len(events) - len(put))
+        return [self._outcome(*one, timeout) if isinstance(one, tuple) else one for one in put]
+
+    async def _put_or_refusal(
+        self, event: EventIn, level: Level
+    ) -> tuple[Entry, asyncio.Future[Published]] | AntiphonError:
+        try:
+            return await self._put_when_room(*self._written(event), level)
+        except BusError as error:
+            return error
+
+    def _outcome(
+        self, entry: Entry, answered: asyncio.Future[Published], timeout: float
+    ) -> Published | AntiphonError:
+        if not answered.done():
+            return self._overdue(entry, timeout)
+        error = answered.exception()
+        if error is None:
+            return answered.result()
+        assert isinstance(error, AntiphonError)
+        return error
+
     async def flush(self) -> None:
-        """Wait until every publish is answered."""
+        """Wait until every publish is answered, and every acknowledgement is on its way."""
         while len(self._outbox):
             self._empty.clear()
             await self._empty.wait()
+        await self._say_all()
+
+    async def _say_all(self) -> None:
+        """Wait until all frames are written, if there is a connection."""
+        while self._session.state is State.LIVE and (self._session.has_frames or self._is_saying):
+            self._said.clear()
+            await self._said.wait()
+
+    def _overdue(self, entry: Entry | None, timeout: float) -> BusError | NoServer:
+        """Why *entry* was not answered in time; it is taken back, if it has not left."""
+        if entry is None:
+            return NoServer(f"not published: there was no room for it within {timeout:g} s")
+        taken = self._took_back(entry)
+        if entry.refused is not None:
+            return entry.refused
+        if not taken:
+            why = f"no answer within {timeout:g} s: {entry.id} may be stored"
+            return NoServer(why, sent=True)
+        return NoServer(f"not published: no server took it within {timeout:g} s")
 
     def _took_back(self, entry: Entry) -> bool:
         """Whether *entry* had not left yet, and never will."""
@@ -255,6 +338,14 @@ class RemoteBus:
             raise PayloadTooLarge(why, limit=MOST_EVENT_BYTES)
         return name, data
 
+    async def _put_when_room(
+        self, name: str, data: bytes, level: Level
+    ) -> tuple[Entry, asyncio.Future[Published]]:
+        while not self._outbox.has_room(len(data)):
+            self._room.clear()
+            await self._room.wait()
+        return self._put(name, data, level)
+
     def _put(self, name: str, data: bytes, level: Level) -> tuple[Entry, asyncio.Future[Published]]:
         self._check()
         answered: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
@@ -273,11 +364,6 @@ class RemoteBus:
         self._more.set()
         return entry, answered
 
-    def _no_answer(self, timeout: float, entry: Entry | None) -> str:
-        if entry is None or not entry.sent:
-            return f"not published: no server took it within {timeout:g} s"
-        return f"no answer within {timeout:g} s: {entry.id} may be stored"
-
     # --- following --------------------------------------------------------------------------
 
     def subscribe(
@@ -287,6 +373,7 @@ class RemoteBus:
         after: str | int | None = None,
         narrow: bool = False,
         window: int = 1000,
+        auto_ack: bool = True,
         **hold: Unpack[HoldFields],
     ) -> RemoteSubscription:
         """Follow events: ``async for event in bus.subscribe("worker.*"):``.
@@ -299,6 +386,8 @@ class RemoteBus:
             after: A cursor or a seq to go on from, in place of *start*.
             narrow: Take what the token allows of the patterns, in place of ``Forbidden``.
             window: Most events that the server sends ahead.
+            auto_ack: Off: of a durable one, only ``ack`` says that an event was handled, so
+                that several can be handled at a time.
             hold: ``durable=NAME`` holds the durable subscription of that name, ``group=NAME``
                 joins a group (``member=NAME`` keeps its share); ``tries`` and
                 ``on_exhausted`` (``park`` or ``stop``) are its terms.
@@ -308,10 +397,19 @@ class RemoteBus:
         if narrow:
             options["narrow"] = True
         following = Following(f"s{next(self._sids)}", patterns, start=start, after=after, **options)
-        self._readers[following] = asyncio.Event()
+        self._follow(following)
+        return RemoteSubscription(self, following, auto_ack=auto_ack)
+
+    def _follow(self, following: Following) -> asyncio.Event:
+        """Open *following*; the event is set when there is something new for its reader."""
+        ready = self._readers[following] = asyncio.Event()
         self._session.follow(following)
         self._more.set()
-        return RemoteSubscription(self, following)
+        return ready
+
+    def _handled(self, following: Following, frame: bytes | None) -> None:
+        if self._session.handled(following, frame, asyncio.get_running_loop().time()):
+            self._more.set()
 
     def _leave(self, following: Following) -> None:
         self._session.leave(following)
@@ -321,15 +419,15 @@ class RemoteBus:
 
     # --- asking -----------------------------------------------------------------------------
 
-    async def query(self, *patterns: str, **wanted: Any) -> tuple[list[Event], str | None]:
-        """One page of stored events, and what to give as ``after`` (or ``before``) for the next.
+    async def query(self, *patterns: str, **wanted: Any) -> Page:
+        """One page of stored events, and where to go on.
 
         Args:
             wanted: ``after``, ``before``, ``order``, ``since``, ``until``, ``type``, ``source``,
                 ``correlation_id``, ``limit``: as ``GET /v1/events`` takes them.
         """
         page = await self._ask(lambda http: http.query(patterns, **wanted))
-        return [_event(data) for data in page.events], page.next
+        return Page([_event(data) for data in page.events], page.cursor, page.next)
 
     async def history(self, *patterns: str, **wanted: Any) -> AsyncIterator[Event]:
         """Every stored event, page after page; takes what ``query`` takes.
@@ -338,12 +436,12 @@ class RemoteBus:
         """
         wanted.setdefault("limit", PAGE_EVENTS)
         while True:
-            events, after = await self.query(*patterns, **wanted)
-            for event in events:
+            page = await self.query(*patterns, **wanted)
+            for event in page.events:
                 yield event
-            if after is None:
+            if page.next is None:
                 return
-            wanted[onward(wanted)] = after
+            wanted[onward(wanted)] = page.next
 
     async def event(self, seq: int) -> Event:
         """One event.
@@ -439,7 +537,7 @@ class RemoteBus:
                 return
             self._tell(self.state, str(self._session.error or error))
             if not self._session.has_ended:
-                await asyncio.sleep(backoff_s(attempt, random.random()))
+                await asyncio.sleep(backoff_s(attempt, random.random(), most=self._most_pause))
                 attempt += 1
         self._room.set()
 
@@ -471,6 +569,8 @@ class RemoteBus:
             finally:
                 writing.cancel()
                 session.lost(code, why)
+                self._is_saying = False
+                self._said.set()
         if not was_live:
             raise NoServer(f"lost the server at {endpoint.url}: {why}")
 
@@ -494,7 +594,7 @@ class RemoteBus:
         except msgspec.DecodeError as error:
             return 1006, f"the server sent what is no frame: {error}"
         self._more.set()
-        return None
+        return (frame.code, frame.reason) if isinstance(frame, Bye) else None
 
     async def _write(self, socket: ClientConnection) -> None:
         from websockets.exceptions import ConnectionClosed
@@ -503,8 +603,11 @@ class RemoteBus:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 self._more.clear()
+                self._is_saying = True
                 for frame in self._session.frames(loop.time()):
                     await socket.send(frame, text=True)
+                self._is_saying = False
+                self._said.set()
                 at = self._session.deadline
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(at):
@@ -514,9 +617,10 @@ class RemoteBus:
 class RemoteSubscription:
     """Events of a server, as an async iterator; also a context manager that ends it.
 
-    With ``durable`` or ``group`` an event counts as handled when the next one is asked for. An
-    error that leaves an ``async with`` block gives it back, and so does a cancellation, which
-    does not count as a failure; ``nack`` does so by hand. One that is forgotten ends, too.
+    With ``durable`` or ``group`` an event counts as handled when the next one is asked for
+    (unless ``auto_ack`` is off: then only ``ack`` says so). An error that leaves an
+    ``async with`` block gives the last one back, and so does a cancellation, which does not
+    count as a failure; ``nack`` does so by hand. A subscription that is forgotten ends, too.
 
     Raises:
         SubscriptionGap, SubscriptionReset: While iterating: events are missing, the position
@@ -526,9 +630,10 @@ class RemoteSubscription:
 
     _closed = True  # until it is made: what was never open is not ended
 
-    def __init__(self, bus: RemoteBus, following: Following) -> None:
+    def __init__(self, bus: RemoteBus, following: Following, *, auto_ack: bool = True) -> None:
         self._bus = bus
         self._following = following
+        self._auto_ack = auto_ack or not following.is_durable
         self._loop = asyncio.get_running_loop()
         self._closed = False
 
@@ -547,7 +652,8 @@ class RemoteSubscription:
 
     async def __anext__(self) -> Event:
         ready = self._bus._readers.get(self._following)
-        self.ack()
+        if self._auto_ack:
+            self.ack()
         while True:
             if self._closed or ready is None:
                 raise StopAsyncIteration
@@ -557,27 +663,28 @@ class RemoteSubscription:
                 return found
             if isinstance(found, BusClosed):
                 raise StopAsyncIteration
-            if found is not None:
+            if isinstance(found, BusError):
                 raise found
             await ready.wait()
 
-    def ack(self) -> None:
-        """The last event was handled; asking for the next says so, too."""
-        self._say(self._following.handled())
+    def ack(self, event: Event | None = None) -> None:
+        """*event*, or the last one, was handled; asking for the next says so, too.
 
-    def nack(self, *, delay: float | None = None, reason: str = "refused") -> None:
-        """The last event of a durable subscription was not handled: it comes again.
+        Of an event that is not in hand any more, since the connection was lost meanwhile, it
+        says nothing: it comes again.
+        """
+        self._bus._handled(self._following, self._following.handled(event))
+
+    def nack(
+        self, event: Event | None = None, *, delay: float | None = None, reason: str = "refused"
+    ) -> None:
+        """*event*, or the last one, of a durable subscription failed: it comes again.
 
         Args:
             delay: Seconds until then; None: 1, doubled with each failure, 60 at most.
             reason: Kept with it, should it be given up.
         """
-        self._say(self._following.failed(delay, reason))
-
-    def _say(self, frame: bytes | None) -> None:
-        if frame is not None:
-            self._bus._session.say(frame)
-            self._bus._more.set()
+        self._bus._handled(self._following, self._following.failed(delay, reason, event))
 
     def close(self) -> None:
         """End it. Idempotent."""
@@ -599,10 +706,10 @@ class RemoteSubscription:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.ack()
-        elif isinstance(error, Exception):
+        if isinstance(error, Exception):
             self.nack(reason=str(error)[:200] or type(error).__name__)
+        elif error is None and self._auto_ack:
+            self.ack()
         self.close()  # interrupted: it was neither handled, nor has it failed; it goes back
 
     def __del__(self) -> None:

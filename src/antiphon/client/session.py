@@ -41,6 +41,8 @@ from antiphon.messages import (
 
 GRACE_S = 10.0
 """A connection is lost if nothing comes for so long after a ping was due."""
+ACK_IDLE_S = 0.25
+"""What was handled is acknowledged after so long, if not before: by a quarter of a window."""
 HELD_AGAIN_S = 1.0
 """A durable subscription that a lost connection still holds is asked for again so often."""
 MOST_FRAME_BYTES = 1024 * 1024
@@ -85,6 +87,7 @@ class Session:
         self._opening: dict[int, Following] = {}
         self._asked: dict[int, Callable[[BusError | None], None]] = {}
         self._again: dict[Following, float] = {}
+        self._owing: dict[Following, float] = {}
         self._frames: list[bytes] = []
         self._refusal: BusError | None = None
 
@@ -92,6 +95,11 @@ class Session:
     def has_ended(self) -> bool:
         """Whether it is of no use any more."""
         return self.state is State.ENDED
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether frames wait to be sent."""
+        return bool(self._frames)
 
     # --- what the client asks for -----------------------------------------------------------
 
@@ -105,6 +113,7 @@ class Session:
         if self._followings.pop(following.sid, None) is None:
             return
         self._again.pop(following, None)
+        self._owing.pop(following, None)
         if self.state is State.LIVE:
             self._frames.append(_encode(Unsub(id=next(self._requests), sid=following.sid)))
 
@@ -112,6 +121,23 @@ class Session:
         """Send *frame* if there is one, and a connection to send it on."""
         if frame is not None and self.state is State.LIVE:
             self._frames.append(frame)
+
+    def handled(self, following: Following, frame: bytes | None, now: float) -> bool:
+        """Something of *following* was handled; whether there is a new reason to ask for frames.
+
+        Args:
+            frame: What ``following`` has to say now; None leaves it for a quiet moment.
+        """
+        if self.state is not State.LIVE:
+            return False
+        if frame is not None:
+            self._owing.pop(following, None)
+            self._frames.append(frame)
+            return True
+        if not following.owes or following in self._owing:
+            return False
+        self._owing[following] = now + ACK_IDLE_S
+        return True
 
     def refresh(self, token: str, done: Callable[[BusError | None], None]) -> None:
         """Go on by *token*, on this connection and all later ones."""
@@ -149,6 +175,7 @@ class Session:
         self._frames = []
         self._opening.clear()
         self._again.clear()
+        self._owing.clear()
         self.outbox.lost()
         for done in self._asked.values():
             done(None)  # the next hello goes by the new token
@@ -156,6 +183,10 @@ class Session:
         self.state = State.DOWN
         if 4500 <= code <= 4999:
             self.end(self._final(code, reason))
+            return
+        for following in self._followings.values():
+            following.lost(f"{code} {reason}".strip())
+            self._news(following)
 
     def end(self, error: BusError) -> None:
         """Nothing more is of use: everybody who waits is told."""
@@ -180,6 +211,9 @@ class Session:
             for following in [f for f, at in self._again.items() if at <= now]:
                 del self._again[following]
                 self._open(following)
+            for following in [f for f, at in self._owing.items() if at <= now]:
+                del self._owing[following]
+                self.say(following.acknowledge())
             while frame := self._next_publish(now):
                 self._frames.append(frame)
         found, self._frames = self._frames, []
@@ -195,7 +229,7 @@ class Session:
         """When to ask for frames again, even if nothing happens."""
         if self.state is not State.LIVE:
             return None
-        due = [*self._again.values()]
+        due = [*self._again.values(), *self._owing.values()]
         if (at := self.outbox.deadline) is not None:
             due.append(at)
         return min(due, default=None)
@@ -240,7 +274,7 @@ class Session:
             case Pos():
                 following.pos(frame.cursor)
             case Live():
-                pass
+                following.live()
         self._news(following)
 
     def _done(self, frame: RawOk, now: float) -> None:

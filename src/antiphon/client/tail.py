@@ -1,48 +1,29 @@
-"""Following events across lost connections and restarts of the server.
+"""Following events from a plain thread, as the server wrote them, and how the connection stands.
 
-A tail keeps the position after what its reader has consumed, and comes back
-to it: each stored event arrives once and in order, or a notice says what is
-missing. Publishing is ``HttpClient``'s.
+For who passes events on, byte by byte; ``connect_sync`` is for who works with them. Both
+go by the same session (``session.py``): each stored event arrives once and in order, over
+lost connections and restarts of the server, or a notice says what is missing.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import count
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
+from asyncio import Event as Flag
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self, TypeAlias
 
-from antiphon.client.endpoint import Endpoint, NoServer
-from antiphon.client.frames import Frame, RawEv, RawOk, SocketClosed
-from antiphon.client.problems import error_from
-from antiphon.errors import BusError
-from antiphon.ids import Cursor
-from antiphon.messages import (
-    Ack,
-    Bye,
-    Err,
-    Gap,
-    Hello,
-    Lag,
-    Live,
-    Ping,
-    Pong,
-    Pos,
-    Reset,
-    StartWord,
-    Sub,
-    Welcome,
-)
+from antiphon.client.endpoint import Endpoint
+from antiphon.client.following import Following, TailNotice
+from antiphon.client.frames import RawEv
+from antiphon.client.plain import PlainBus
+from antiphon.client.remote import RemoteBus
+from antiphon.errors import BusError, SubscriptionGap, SubscriptionReset
+from antiphon.messages import StartWord
 
-if TYPE_CHECKING:
-    from antiphon.client.socket import FrameSocket
+__all__ = ["Batch", "Item", "Tail", "TailNotice"]
 
 SID = "tail"
-HANDSHAKE_S = 10.0
-GRACE_S = 10.0
-FIRST_DELAY_S = 0.05
-MOST_DELAY_S = 1.0
+MOST_PAUSE_S = 1.0
+"""Between two connects: somebody is watching."""
 
 
 class Batch(NamedTuple):
@@ -52,18 +33,14 @@ class Batch(NamedTuple):
     cursor: str
 
 
-class TailNotice(NamedTuple):
-    """Something that is no event: what is missing, or how the connection stands."""
-
-    kind: Literal["ahead", "gap", "reset", "lag", "live", "lost", "back"]
-    message: str
-
-
 Item: TypeAlias = Batch | TailNotice
 
 
 class Tail:
     """Yields batches and notices, for ever; one reader.
+
+    ``KeyboardInterrupt`` may end the waiting for an item: nothing is lost by it, and iterating
+    may go on.
 
     Args:
         find: Says where the server is, asked at every connect: it may have moved.
@@ -85,169 +62,92 @@ class Tail:
         start: StartWord = "now",
         after: str | int | None = None,
         window: int = 1000,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._find = find
-        self._patterns = list(patterns)
-        self._start: StartWord = start
-        self._after = after
-        self._window = window
-        self._sleep = sleep
-        self._socket: FrameSocket | None = None
-        self._silence_s = 35.0
-        self._connected = False
+        self._following = Following(
+            SID, tuple(patterns), start=start, after=after, tells=True, window=window
+        )
+        self._plain: PlainBus | None = None
+        self._remote: RemoteBus
+        self._ready: Flag
+        self._taken: Item | None = None
+        self._reading: RawEv | None = None
+        self._connection = 0
+        self._before: str | None = None
 
     @property
     def cursor(self) -> str | None:
         """The position after what the reader has consumed; None before the first connect."""
-        return self._after if self._connected and isinstance(self._after, str) else None
+        return self._before if self._reading is not None else self._position
+
+    @property
+    def _position(self) -> str | None:
+        after = self._following.after
+        return after if self._following.has_begun and isinstance(after, str) else None
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        """Close the connection. Idempotent."""
+        plain, self._plain = self._plain, None
+        if plain is not None:
+            plain.close()
 
-    def __iter__(self) -> Iterator[Item]:
-        asked = self._after
-        self._open()
-        if isinstance(asked, int) and self.cursor is not None:
-            head = Cursor.parse(self.cursor).seq
-            if asked > head:
-                yield TailNotice("ahead", f"there is no seq {asked} yet, going on after {head}")
-        while True:
-            lost = yield from self._until_lost()
-            yield TailNotice("lost", lost)
-            self._reopen()
-            yield TailNotice("back", f"connected again, going on after {self._after}")
+    def __iter__(self) -> Self:
+        return self
 
-    # --- connecting --------------------------------------------------------------------------
+    def __next__(self) -> Item:
+        if self._plain is None:
+            self._plain = self._open()
+        self._plain._call(self._take())
+        item, self._taken = self._taken, None
+        assert item is not None
+        return item
 
-    def _reopen(self) -> None:
-        for attempt in count():
-            self._sleep(backoff_s(attempt, random.random()))
-            try:
-                self._open()
-            except NoServer:
-                continue
+    def _open(self) -> PlainBus:
+        def make() -> RemoteBus:
+            self._remote = RemoteBus(self._find, most_pause=MOST_PAUSE_S)
+            return self._remote
+
+        plain = PlainBus(make).__enter__()
+        plain._call(self._follow())
+        return plain
+
+    # --- in the loop ------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        self._ready = self._remote._follow(self._following)
+
+    async def _take(self) -> None:
+        """Wait for an item and lay it down: one that came while Ctrl-C did is the next one's."""
+        if self._taken is not None:
             return
+        self._consumed()
+        while self._taken is None:
+            self._ready.clear()
+            self._before = self._position
+            found = self._following.take()
+            if found is None:
+                await self._ready.wait()
+            elif isinstance(found, RawEv):
+                self._reading, self._connection = found, self._following.connection
+                self._taken = Batch([bytes(raw) for raw in found.events], found.cursor)
+            else:
+                self._taken = _told(found)
 
-    def _open(self) -> None:
-        """Connect, say hello and subscribe; the position is known afterwards."""
-        # Not at the top: websockets takes a tenth of the time that a short command may take.
-        from antiphon.client.socket import FrameSocket
-
-        endpoint = self._find()
-        socket = FrameSocket(endpoint, timeout=HANDSHAKE_S)
-        try:
-            self._greet(socket, endpoint)
-        except (SocketClosed, TimeoutError) as error:
-            socket.close()
-            if isinstance(error, SocketClosed) and error.final:
-                raise BusError(f"the server closed the connection: {error}") from error
-            raise NoServer(f"lost the server at {endpoint.url}: {error}") from error
-        except BaseException:
-            socket.close()
-            raise
-        self._socket = socket
-
-    def _greet(self, socket: FrameSocket, endpoint: Endpoint) -> None:
-        socket.send(Hello(v=1, token=endpoint.token))
-        welcome = _expect(Welcome, socket)
-        self._silence_s = welcome.ping_ms / 1000 + GRACE_S
-        socket.send(self._subscription())
-        position = _expect(RawOk, socket).pos
-        self._connected = True
-        # A position that the server names stands for "now" from here on: what is published
-        # while this client is away is not lost to it.
-        if position is not None and not isinstance(self._after, str):
-            self._after = position
-
-    def _subscription(self) -> Sub:
-        start: StartWord | None = self._start if self._after is None else None
-        return Sub(
-            id=1,
-            sid=SID,
-            patterns=self._patterns,
-            after=self._after,
-            start=start,
-            window=self._window,
-        )
-
-    # --- receiving ---------------------------------------------------------------------------
-
-    def _until_lost(self) -> Generator[Item, None, str]:
-        """Yield what comes; return why the connection ended."""
-        socket = self._socket
-        assert socket is not None
-        try:
-            while True:
-                yield from self._take(socket, socket.recv(self._silence_s))
-        except SocketClosed as error:
-            if error.final:
-                raise BusError(f"the server closed the connection: {error}") from error
-            return f"lost the server: {error}"
-        except TimeoutError:
-            return f"lost the server: silent for {self._silence_s:.0f} s"
-        finally:
-            self.close()
-
-    def _take(self, socket: FrameSocket, frame: Frame) -> Iterator[Item]:
-        match frame:
-            case RawEv():
-                yield Batch([bytes(raw) for raw in frame.events], frame.cursor)
-                # The reader is back, so it has consumed them: only now do they count.
-                self._after = frame.cursor
-                socket.send(Ack(sid=SID, seq=Cursor.parse(frame.cursor).seq))
-            case Ping():
-                socket.send(Pong())
-            case Pos():
-                self._after = frame.cursor
-            case Live():
-                yield TailNotice("live", "caught up")
-            case Lag():
-                yield TailNotice("lag", f"{frame.dropped} ephemeral events were dropped")
-            case Gap():
-                self._after = frame.cursor
-                yield TailNotice("gap", f"events {frame.first} to {frame.last} were trimmed")
-            case Reset():
-                self._after = frame.cursor
-                yield TailNotice("reset", frame.message)
-            case _:
-                _refuse(frame)
+    def _consumed(self) -> None:
+        """The reader is back, so it has consumed the last batch: only now does it count."""
+        if self._reading is not None:
+            frame = self._following.read(self._reading, self._connection)
+            self._reading = None
+            self._remote._handled(self._following, frame)
 
 
-F = TypeVar("F", Welcome, RawOk)
-
-
-def _expect(kind: type[F], socket: FrameSocket) -> F:
-    """Wait for the answer of this kind; only a ping may come before it."""
-    while True:
-        frame = socket.recv(HANDSHAKE_S)
-        if isinstance(frame, kind):
-            return frame
-        if isinstance(frame, Ping):
-            socket.send(Pong())
-        else:
-            _refuse(frame)
-            raise BusError(f"expected {kind.__name__}, the server sent {type(frame).__name__}")
-
-
-def _refuse(frame: Frame) -> None:
-    """Raise what an ``err`` says, or a ``bye`` that means it; let others pass."""
-    if isinstance(frame, Err):
-        raise error_from(
-            frame.code,
-            frame.message,
-            value=frame.value,
-            limit=frame.limit,
-            retry_after_ms=frame.retry_after_ms,
-        )
-    if isinstance(frame, Bye):
-        raise SocketClosed(frame.code, frame.reason)
-
-
-def backoff_s(attempt: int, luck: float) -> float:
-    """Seconds to wait before connect *attempt* (from 0); *luck*, 0 to 1, spreads the clients."""
-    bound = min(MOST_DELAY_S, FIRST_DELAY_S * (1 << min(attempt, 16)))
-    return bound * (0.5 + luck / 2)
+def _told(found: BusError | TailNotice) -> TailNotice:
+    match found:
+        case TailNotice():
+            return found
+        case SubscriptionGap():
+            return TailNotice("gap", f"events {found.first} to {found.last} were trimmed")
+        case SubscriptionReset():
+            return TailNotice("reset", str(found))
+        case _:
+            raise found

@@ -253,7 +253,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
                 case Open():
                     await self._do(self._open(command), ctx)
                 case Hold():
-                    self._holdings.open(command, self._principal)
+                    self._holdings.open(command, lambda: self._principal)
                 case Close(sid):
                     self._close(sid)
                 case Settle():
@@ -363,7 +363,8 @@ class WebSocketActor(Actor[ConnectionMessage]):
     def _held(self, ask: Hold, lease: Lease) -> HeldStream:
         """A durable subscription is open."""
         cursor = self._bus.cursor
-        self._perform(self._session.held(ask, cursor(lease.position), list(lease.patterns)))
+        pos, effective = cursor(lease.position), list(lease.patterns)
+        self._perform(self._session.held(ask, pos, effective, lease.token))
         self._join(lease.patterns)
         return HeldStream(
             ask.sid,

@@ -49,20 +49,24 @@ class Holdings:
     def __iter__(self) -> Iterator[HeldStream]:
         return iter(list(self._held.values()))
 
-    def open(self, ask: Hold, principal: Principal) -> None:
-        """Begin to open it; ``opened`` or ``declined`` follows, unless it is closed before."""
+    def open(self, ask: Hold, principal: Callable[[], Principal]) -> None:
+        """Begin to open it; ``opened`` or ``declined`` follows, unless it is closed before.
+
+        Args:
+            principal: Asked when it is opened: rights may change until then.
+        """
         task = asyncio.get_running_loop().create_task(self._open(ask, principal))
         self._opening[ask.sid] = task
         task.add_done_callback(self._task_ended)
 
-    async def _open(self, ask: Hold, principal: Principal) -> None:
+    async def _open(self, ask: Hold, principal: Callable[[], Principal]) -> None:
         try:
             lease = await self._bus.open_lease(
                 ask.name,
                 *ask.patterns,
                 on_ready=lambda: self._wake(ask.sid),
                 start=ask.start,
-                principal=principal,
+                principal=principal(),
                 member=ask.member or f"{self._conn}/{ask.sid}",
                 lease=LEASE_S,
                 **ask.terms,

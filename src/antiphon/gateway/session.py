@@ -359,6 +359,8 @@ class Session:
 
     def admitted(self, epoch: str, head: int, now: float) -> list[Command]:
         """The token was good."""
+        if self.state is not State.ASKING:
+            return []
         self.state = State.OPEN
         self._ping_at = now + PING_S
         welcome = Welcome(
@@ -368,6 +370,8 @@ class Session:
 
     def denied(self, error: BusError) -> list[Command]:
         """It was not, or too many connections are open by it."""
+        if self.state is not State.ASKING:
+            return []
         crowded = isinstance(error, Overloaded)
         code = CloseCode.CROWDED if crowded else CloseCode.UNAUTHORIZED
         return [Send(err(None, error)), *self._end(code, str(error))]
@@ -386,13 +390,13 @@ class Session:
         """A request could not be done."""
         return [Send(err(request, error))]
 
-    def held(self, ask: Hold, pos: str, effective: list[str]) -> list[Command]:
+    def held(self, ask: Hold, pos: str, effective: list[str], fence: int) -> list[Command]:
         """The durable subscription is this client's, as long as the connection lasts."""
         if self.state is not State.OPEN:
             return []
         del self._opening[ask.sid]
         self.hands[ask.sid] = Hand(ask.window)
-        return [Send(Ok(id=ask.id, pos=pos, effective=effective))]
+        return [Send(Ok(id=ask.id, pos=pos, effective=effective, fence=fence))]
 
     def declined(self, ask: Hold, error: BusError) -> list[Command]:
         """It could not be held."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -26,6 +27,8 @@ from antiphon.gateway.protocols import ABORT
 from antiphon.gateway.register import Register, subscription_info
 from antiphon.gateway.seats import Seats
 from antiphon.messages import SubscriptionInfo
+
+logger = logging.getLogger(__name__)
 
 RETRY_MS = 2000
 HEADERS = {
@@ -123,6 +126,7 @@ class EventStream(StreamingResponse):
         """Bring nothing more, and be gone soon, whether the client reads or not."""
         if self._ended:
             return
+        logger.info("%s ends: %s", self.name, why)
         self._ended = True
         self._wake.set()
         asyncio.get_running_loop().call_later(CUT_S, self._cut)
@@ -149,11 +153,11 @@ class EventStream(StreamingResponse):
         yield self._opening()
         while not self._ended:
             self._wake.clear()
-            part = self._part()
+            part, is_full = self._part()
             if part:
-                flushed = loop.time()
+                next_flush = loop.time() + (0.0 if is_full else FLUSH_S)
                 yield part
-                await asyncio.sleep(max(0.0, flushed + FLUSH_S - loop.time()))
+                await asyncio.sleep(max(0.0, next_flush - loop.time()))
             elif not await self._woken():
                 yield self._position() + COMMENT
 
@@ -181,8 +185,8 @@ class EventStream(StreamingResponse):
         self._told = cursor
         return b"id: %s\n\n" % cursor.encode()
 
-    def _part(self) -> bytes:
-        """What there is now, as much as goes into one write; empty if there is nothing."""
+    def _part(self) -> tuple[bytes, bool]:
+        """What there is now, and whether it is all that goes into one write."""
         parts: list[bytes] = []
         count = size = 0
         while count < FLUSH_EVENTS and size < FLUSH_BYTES:
@@ -195,7 +199,7 @@ class EventStream(StreamingResponse):
             else:
                 parts.append(self._notice(taken))
             size += len(parts[-1])
-        return b"".join(parts)
+        return b"".join(parts), count >= FLUSH_EVENTS or size >= FLUSH_BYTES
 
     def _events(self, taken: Slice) -> bytes:
         if taken.ephemeral:

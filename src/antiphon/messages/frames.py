@@ -149,11 +149,14 @@ class Ok(_Out, frozen=True, tag="ok"):
         pos: Where the subscription starts; None for ``last``, whose snapshot comes first. Of
             a durable one: everything up to it is settled.
         effective: Its patterns, as they were granted.
+        fence: Of a durable one: a number that grows with every holder, so that what is guarded
+            by it can refuse a holder that was replaced and doesn't know it yet.
     """
 
     id: int
     pos: str | None = None
     effective: list[str] | None = None
+    fence: int | None = None
     results: list[Published | Refused] | None = None
 
 

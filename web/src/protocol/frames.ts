@@ -14,6 +14,7 @@ const SERVER_OPS: Record<ServerFrame['op'], true> = {
   reset: true,
   lag: true,
   live: true,
+  ended: true,
   ping: true,
   bye: true,
 }

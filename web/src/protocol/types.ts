@@ -321,12 +321,15 @@ export interface Nack {
  *     pos: Where the subscription starts; None for ``last``, whose snapshot comes first. Of
  *         a durable one: everything up to it is settled.
  *     effective: Its patterns, as they were granted.
+ *     fence: Of a durable one: a number that grows with every holder, so that what is guarded
+ *         by it can refuse a holder that was replaced and doesn't know it yet.
  */
 export interface Ok {
   readonly op: "ok";
   readonly id: number;
   readonly pos?: string | null;
   readonly effective?: readonly string[] | null;
+  readonly fence?: number | null;
   readonly results?: readonly (Published | Refused)[] | null;
 }
 

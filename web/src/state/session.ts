@@ -143,6 +143,7 @@ export class Session {
       case 'live':
         return [{ do: 'live' }]
       case 'pos':
+      case 'ended': // of a durable subscription, which the page holds none of
         return []
     }
   }

@@ -82,10 +82,10 @@ class SubscriptionRoutes:
         return self._streams.open(request, principal, patterns, start)
 
     async def _subscriptions(self, request: Request, principal: Principal) -> Response:
-        return json([info for info in self._register if _may_see(principal, info.owner)])
+        return json([info for info in self._register if may_see(principal, info.owner)])
 
     async def _durables(self, request: Request, principal: Principal) -> Response:
-        return json([info for info in self._bus.durables() if _may_see(principal, info.owner)])
+        return json([info for info in self._bus.durables() if may_see(principal, info.owner)])
 
     async def _drop(self, request: Request, principal: Principal) -> Response:
         await self._bus.drop_durable(request.path_params["name"], principal=principal)
@@ -99,5 +99,6 @@ class SubscriptionRoutes:
         return json(Resumed(resumed=done))
 
 
-def _may_see(principal: Principal, owner: str) -> bool:
+def may_see(principal: Principal, owner: str) -> bool:
+    """Whether *principal* hears of what is *owner*'s."""
     return principal.access.admin or principal.name == owner
