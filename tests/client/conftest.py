@@ -1,4 +1,4 @@
-"""One real server in a process of its own for each module; a test that kills it starts it again."""
+"""One real server in a process of its own; a test that kills it starts it again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class House(Served):
                 self.ask("POST", f"/v1/actors/{actor['key']}/kill")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     data = tmp_path_factory.mktemp("house") / "data"
     kept = json.dumps({"brief.*": {"max_count": 2}})

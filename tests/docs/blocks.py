@@ -25,11 +25,11 @@ class Block(NamedTuple):
     output: str | None
 
 
-def runnable(text: str) -> Iterator[Block]:
-    """Find each ``python run`` fence, with the ``text output`` fence that follows it."""
+def runnable(text: str, language: str = "python") -> Iterator[Block]:
+    """Find each fence that says ``python run``, with the ``text output`` that follows it."""
     fences = list(_FENCE.finditer(text))
     for at, fence in enumerate(fences):
-        if fence["info"].split() != ["python", "run"]:
+        if fence["info"].split() != [language, "run"]:
             continue
         following = fences[at + 1] if at + 1 < len(fences) else None
         says = following is not None and following["info"].split() == ["text", "output"]

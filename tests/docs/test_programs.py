@@ -7,18 +7,26 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from benchmarks.prove.server import Served
 from tests.docs.blocks import Block, pages, runnable
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 50.0
 
 
-def run(path: Path, folder: Path, *arguments: str) -> str:
+CLIENTS = ROOT / "docs" / "clients.md"
+"""Its programs need a server, and share one."""
+
+
+def run(path: Path, folder: Path, *arguments: str, data: Path | None = None) -> str:
     """Run a program in *folder*, where its data goes too; give what it printed."""
-    env = {**os.environ, "ANTIPHON_DATA": str(folder / "data"), "PYTHONPATH": str(ROOT / "src")}
+    home = folder / "data" if data is None else data
+    env = {**os.environ, "ANTIPHON_DATA": str(home), "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path), *arguments],
         cwd=folder,
@@ -32,11 +40,18 @@ def run(path: Path, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-PROGRAMS = [
-    pytest.param(block, id=f"{page.relative_to(ROOT)}:{block.line}")
-    for page in pages(ROOT)
-    for block in runnable(page.read_text("utf-8"))
-]
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("server") / "data") as running:
+        yield running
+
+
+def blocks(page: Path) -> list[Any]:
+    found = runnable(page.read_text("utf-8"))
+    return [pytest.param(one, id=f"{page.relative_to(ROOT)}:{one.line}") for one in found]
+
+
+PROGRAMS = [block for page in pages(ROOT) if page != CLIENTS for block in blocks(page)]
 EXAMPLES = [pytest.param(path, id=path.name) for path in sorted((ROOT / "examples").glob("*.py"))]
 
 
@@ -49,6 +64,15 @@ def test_a_program_in_a_page_runs_and_prints_what_the_page_says(
     printed = run(program, tmp_path)
     if block.output is not None:
         assert printed == block.output
+
+
+@pytest.mark.parametrize("block", blocks(CLIENTS))
+def test_a_program_with_a_server_prints_what_the_page_says(
+    block: Block, tmp_path: Path, server: Served
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(block.code, "utf-8")
+    assert run(program, tmp_path, data=server.data) == block.output
 
 
 @pytest.mark.parametrize("path", EXAMPLES)

@@ -143,7 +143,7 @@ class Following:
             self._items = deque(
                 item
                 for item in self._items
-                if not (isinstance(item, TailNotice) and item[0] == kind)
+                if not (isinstance(item, TailNotice) and item.kind == kind)
             )
             self._items.append(notice)
 
@@ -298,4 +298,4 @@ class Following:
 
 
 def _lane(event: Event) -> str:
-    return event.topic if event.key is None else f"={event.key}"
+    return event.topic if event.key is None else event.key

@@ -48,8 +48,6 @@ logger = logging.getLogger(__name__)
 
 CONNECT_S = 10.0
 CLOSE_S = 10.0
-SAY_S = 1.0
-"""After an error, what was said of events has so long to go out."""
 FRAME_BYTES = 64 * 1024 * 1024
 CLOSED = "this client is closed"
 
@@ -111,8 +109,6 @@ class RemoteBus:
         self._more = asyncio.Event()
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
-        self._said = asyncio.Event()
-        self._is_saying = False
         self._running: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -135,13 +131,10 @@ class RemoteBus:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
+        if error is not None:
+            await self._stop()
+        else:
             await self.aclose()
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SAY_S):
-                await self._say_all()  # that an event was not handled, too
-        await self._stop()
 
     async def aclose(self, timeout: float = CLOSE_S) -> None:
         """Wait until everything is published, then let go. Idempotent.
@@ -161,7 +154,7 @@ class RemoteBus:
         """Let go of everything; what was not answered."""
         self._closed = True
         if self._running is not None:
-            self._running.cancel()
+            self._running.cancel()  # what was said before, acks too, is written before it ends
             await asyncio.wait((self._running,))
         left = self._outbox.give_up(
             lambda entry: NoServer(f"{entry.id} was not acknowledged", sent=entry.sent)
@@ -289,17 +282,10 @@ class RemoteBus:
         return error
 
     async def flush(self) -> None:
-        """Wait until every publish is answered, and every acknowledgement is on its way."""
+        """Wait until every publish is answered."""
         while len(self._outbox):
             self._empty.clear()
             await self._empty.wait()
-        await self._say_all()
-
-    async def _say_all(self) -> None:
-        """Wait until all frames are written, if there is a connection."""
-        while self._session.state is State.LIVE and (self._session.has_frames or self._is_saying):
-            self._said.clear()
-            await self._said.wait()
 
     def _overdue(self, entry: Entry | None, timeout: float) -> BusError | NoServer:
         """Why *entry* was not answered in time; it is taken back, if it has not left."""
@@ -569,8 +555,6 @@ class RemoteBus:
             finally:
                 writing.cancel()
                 session.lost(code, why)
-                self._is_saying = False
-                self._said.set()
         if not was_live:
             raise NoServer(f"lost the server at {endpoint.url}: {why}")
 
@@ -603,11 +587,8 @@ class RemoteBus:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 self._more.clear()
-                self._is_saying = True
                 for frame in self._session.frames(loop.time()):
                     await socket.send(frame, text=True)
-                self._is_saying = False
-                self._said.set()
                 at = self._session.deadline
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(at):

@@ -96,11 +96,6 @@ class Session:
         """Whether it is of no use any more."""
         return self.state is State.ENDED
 
-    @property
-    def has_frames(self) -> bool:
-        """Whether frames wait to be sent."""
-        return bool(self._frames)
-
     # --- what the client asks for -----------------------------------------------------------
 
     def follow(self, following: Following) -> None:
