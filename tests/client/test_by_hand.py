@@ -19,18 +19,24 @@ class Foreign:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.requests = 0
+        self.kept: list[dict[str, Any]] = []
 
     def say(self, **frame: Any) -> None:
         self.socket.send(json.dumps(frame))
 
     def hear(self, *ops: str) -> dict[str, Any]:
-        """The next frame of one of these kinds; pings are answered, the rest is passed over."""
+        """The next frame of one of these kinds; pings are answered, others are heard later."""
+        for frame in self.kept:
+            if frame["op"] in ops:
+                self.kept.remove(frame)
+                return frame
         while True:
-            frame: dict[str, Any] = json.loads(self.socket.recv(10))
+            frame = json.loads(self.socket.recv(10))
             if frame["op"] == "ping":
                 self.say(op="pong")
             if frame["op"] in ops:
                 return frame
+            self.kept.append(frame)
 
     def ask(self, **frame: Any) -> dict[str, Any]:
         self.requests += 1
