@@ -59,6 +59,7 @@ class Lives(RuleBasedStateMachine):
         self.durable: dict[Following, list[int]] = {}
         self.begun_at: dict[Following, int] = {}
         self.handled: set[int] = set()
+        self.failing: int | None = None
         self.sids = 0
         self.lacked_room = False
 
@@ -136,12 +137,20 @@ class Lives(RuleBasedStateMachine):
             assert event.seq == before + 1, "contiguous, once, in order, from where it began"
             seen.append(event.seq or 0)
             assert following.cursor == f"e1.{event.seq}"
+        elif self.failing is not None:
+            assert (event.seq or 0) <= self.failing, "what is behind a failed event comes after it"
+            if event.seq == self.failing:
+                self.failing = None
 
     @precondition(lambda self: self.durable)
     @rule()
     def fail(self) -> None:
         (following,) = self.durable
-        self.session.say(following.failed(0, "no"))
+        last = following._last
+        if self.session.failed(following, None, 0, "no"):
+            assert last is not None
+            seq = last.event.seq or 0
+            self.failing = seq if self.failing is None else min(self.failing, seq)
 
     # --- the connection ---------------------------------------------------------------------
 

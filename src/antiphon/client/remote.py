@@ -665,7 +665,8 @@ class RemoteSubscription:
             delay: Seconds until then; None: 1, doubled with each failure, 60 at most.
             reason: Kept with it, should it be given up.
         """
-        self._bus._handled(self._following, self._following.failed(delay, reason, event))
+        if self._bus._session.failed(self._following, event, delay, reason):
+            self._bus._more.set()
 
     def close(self) -> None:
         """End it. Idempotent."""

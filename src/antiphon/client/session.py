@@ -24,6 +24,7 @@ from antiphon.messages import (
     Bye,
     Ended,
     Err,
+    Event,
     Gap,
     Hello,
     Lag,
@@ -132,6 +133,18 @@ class Session:
         if not following.owes or following in self._owing:
             return False
         self._owing[following] = now + ACK_IDLE_S
+        return True
+
+    def failed(
+        self, following: Following, event: Event | None, delay_s: float | None, reason: str
+    ) -> bool:
+        """*event*, or the last one, failed; whether there is a new reason to ask for frames."""
+        request = next(self._requests)
+        frame = following.failed(delay_s, reason, event, request=request)
+        if frame is None or self.state is not State.LIVE:
+            return False
+        self._asked[request] = lambda _: following.given_back(request)
+        self._frames.append(frame)
         return True
 
     def refresh(self, token: str, done: Callable[[BusError | None], None]) -> None:
