@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from random import Random
 from typing import Any
 
 import msgspec
@@ -115,7 +116,9 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.live or self.durable)
     @rule(data=st.data(), most=st.integers(1, 8))
     def read(self, data: st.DataObject, most: int) -> None:
-        following = data.draw(st.sampled_from([*self.live, *self.durable]))
+        self.read_from(data.draw(st.sampled_from([*self.live, *self.durable])), most)
+
+    def read_from(self, following: Following, most: int) -> None:
         for _ in range(most):
             self.read_one(following)
 
@@ -155,10 +158,24 @@ class Lives(RuleBasedStateMachine):
     # --- the connection ---------------------------------------------------------------------
 
     @precondition(lambda self: self.wire is None)
-    @rule()
-    def connect(self) -> None:
+    @rule(greet=st.booleans())
+    def connect(self, greet: bool = False) -> None:
         self.wire = Wire()
         self.session.connected()
+        if greet:
+            self.move()
+            self.move()
+
+    @precondition(lambda self: self.wire)
+    @rule()
+    def move(self) -> None:
+        """All that is on its way arrives."""
+        assert self.wire is not None
+        self.write()
+        self.serve(1000)
+        for sid in [*self.wire.subs, *self.wire.holds]:
+            self.server.push(self.wire, sid, 3)
+        self.receive(1000)
 
     @precondition(lambda self: self.wire)
     @rule()
@@ -294,10 +311,50 @@ def test_whatever_happens_to_connections_all_is_stored_once_and_read_in_order() 
     explore(60, 40, same=True)
 
 
+def play(seed: int, steps: int) -> None:
+    """A life by dice, longer than Hypothesis makes them."""
+    dice = Random(seed)
+    life = Lives()
+    while steps:
+        steps -= 1
+        match dice.randrange(14):
+            case 0 | 1 | 2:
+                life.publish(dice.choice([0, 0, 0, 700]))
+            case 3 if len(life.live) < 3:
+                life.follow(dice.choice([1, 2, 5, 1000]), dice.random() < 0.5)
+            case 4 if not life.durable:
+                life.hold()
+            case 5 | 6 if life.live or life.durable:
+                life.read_from(dice.choice([*life.live, *life.durable]), dice.randint(1, 8))
+            case 7 if life.wire is None:
+                life.connect(dice.random() < 0.8)
+            case 8 if life.wire:
+                life.write()
+            case 9 | 10 if life.wire and life.wire.up:
+                life.serve(dice.randint(1, 10))
+            case 11 if life.wire:
+                life.move()
+            case 12 if life.wire and life.wire.down:
+                life.receive(dice.randint(1, 10))
+            case 13 if life.wire and dice.random() < 0.4:
+                life.lose(dice.randint(0, 3))
+                if dice.random() < 0.8:
+                    life.notice()
+        life.bounds_hold()
+    life.teardown()
+
+
+def test_lives_by_dice_come_to_a_good_end() -> None:
+    for seed in range(60):
+        play(seed, 150)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_in_many_more_lives_all_is_stored_once_and_read_in_order() -> None:
-    explore(2000, 80, same=False)
+    explore(1000, 80, same=False)
+    for seed in range(1000, 4000):
+        play(seed, 300)
 
 
 # --- single moments --------------------------------------------------------------------------
