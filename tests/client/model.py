@@ -127,7 +127,10 @@ class Server:
     def nack(self, wire: Wire, frame: dict[str, Any]) -> None:
         if (name := wire.holds.get(frame["sid"])) is not None:
             assert frame["seq"] in self.in_hand[name]
-            self.in_hand[name].remove(frame["seq"])
+            kept = {seq for seq in self.in_hand[name] if seq < frame["seq"]}
+            self.in_hand[name] = kept  # all are of one lane
+        if "id" in frame:
+            wire.down.append({"op": "ok", "id": frame["id"]})
 
     def push(self, wire: Wire, sid: str, most: int) -> bool:
         """Send up to *most* events of one subscription; whether there were any."""

@@ -141,6 +141,31 @@ def test_what_is_behind_a_failed_event_in_its_lane_waits_until_it_came_again() -
     assert [seq_of(following.next()) for _ in range(5)] == [4, 5, 1, 2, 3]
 
 
+def test_what_crossed_a_failure_in_its_lane_is_left_alone() -> None:
+    """It is not in hand any more: the server sends it again behind the failed one."""
+    following = Following("s1", (), durable="d")
+    sub(following)
+    following.events(ev(1))
+    following.next()
+    assert said(following.failed(0, "no", request=7))["id"] == 7
+    following.events(ev(2))
+    following.events(ev(3, key="other"))
+    following.given_back(7)
+    following.events(ev(1, 2))
+    assert [seq_of(following.next()) for _ in range(3)] == [3, 1, 2]
+
+
+def test_a_failure_that_the_connection_took_along_holds_nothing_up() -> None:
+    following = Following("s1", (), durable="d")
+    sub(following)
+    following.events(ev(1))
+    following.next()
+    following.failed(0, "no", request=7)
+    sub(following)
+    following.events(ev(1, 2))
+    assert [seq_of(following.next()) for _ in range(2)] == [1, 2]
+
+
 def test_a_live_one_gives_nothing_back() -> None:
     following = Following("s1", ("*",))
     sub(following)

@@ -10,7 +10,6 @@ import pytest
 from tests.client.servers import Talk, frame_server, http_server
 
 from antiphon.client import Batch, Endpoint, NoServer, Tail, TailNotice
-from antiphon.client.backoff import FIRST_S, MOST_S, backoff_s
 from antiphon.errors import BusError, Forbidden, Unauthorized
 
 
@@ -186,14 +185,6 @@ def test_nobody_at_the_first_connect_is_no_server() -> None:
 def test_a_door_closed_by_http_is_told_apart_from_no_server() -> None:
     with http_server(lambda *_: (401, {})) as url, pytest.raises(Unauthorized):
         take(tail_of(url), 1)
-
-
-def test_the_pause_between_connects_grows_to_a_bound_and_is_drawn_as_a_whole() -> None:
-    pauses = [backoff_s(attempt, 1.0) for attempt in range(40)]
-    assert pauses == sorted(pauses)
-    assert (pauses[0], pauses[-1]) == (FIRST_S, MOST_S)
-    assert backoff_s(3, 0.0) == 0
-    assert backoff_s(30, 0.5, most=1.0) == 0.5
 
 
 def test_a_seq_that_is_not_reached_yet_is_told() -> None:

@@ -189,6 +189,22 @@ async def test_what_is_given_back_comes_again_counted_and_the_rest_of_its_lane_a
         assert await ask_and_hear(one, "pong") == []
 
 
+async def test_a_failure_with_an_id_is_answered_before_anything_comes_again(desk: Any) -> None:
+    """So a client knows which events are not in hand any more, and which are anew."""
+    async with desk.client() as one:
+        await hold(one)
+        await publish(desk, 2)
+        await more(one, 2)
+        await one.send("nack", id=7, sid="s", seq=1, delay_ms=0)
+        assert await one.frame() == {"op": "ok", "id": 7}
+        assert seqs(await one.frame()) == [1, 2]
+        await one.send("nack", id=8, sid="gone", seq=1)
+        assert await one.frame() == {"op": "ok", "id": 8}
+        await one.send("nack", id=9, sid="s", seq=99)
+        error = await one.frame()
+        assert (error["op"], error["id"]) == ("err", 9)
+
+
 async def test_an_event_that_failed_too_often_is_a_dead_letter_with_its_reason(desk: Any) -> None:
     async with desk.client() as one, desk.client() as letters:
         await letters.sub("l", "_sys.dlq.*")

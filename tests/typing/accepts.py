@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Never, TypeAlias, assert_never, assert_type
 
+import antiphon
 from antiphon.actors import (
     Actor,
     ActorContext,
@@ -25,6 +26,7 @@ from antiphon.actors import (
     Supervisor,
     Task,
 )
+from antiphon.messages import Event, Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +121,16 @@ async def tasks(system: ActorSystem, ctx: ActorContext[Msg]) -> None:
     again = Task(fetch, "x", 1, to=ctx.myself, to_message=Write)
     await system.supervise(Supervisor([Child(FETCH, again, restart=Restart.TRANSIENT)]))
     system.ref(FETCH).kill()
+
+
+async def clients() -> None:
+    async with antiphon.connect("http://localhost:7117", most_events=10) as bus:
+        assert_type(await bus.publish("a.b", {"n": 1}, key="k", level="none"), Published)
+        assert_type(bus.publish_nowait("a.b"), asyncio.Future[Published])
+        async with bus.subscribe("a.*", durable="d", tries=3, on_exhausted="stop") as events:
+            async for event in events:
+                assert_type(event, Event)
+        assert_type([event async for event in bus.history("a.*")], list[Event])
+    with antiphon.connect_sync() as plain:
+        assert_type(plain.publish("a.b"), Published)
+        assert_type(next(plain.subscribe("a.*", timeout=1.0)), Event)

@@ -57,6 +57,7 @@ class Following:
         after: The position after what was handed out, to go on from.
         dropped: Ephemeral events that the server dropped for it, in all.
         ended: Why nothing more comes.
+        was_cut: A connection was lost before it said whether it is open: the server may hold it.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Following:
         self.ended: BusError | None = None
         self.is_durable = options.get("durable") is not None or options.get("group") is not None
         self.has_begun = False
+        self.was_cut = False
         self._start: StartWord = start
         self._tells = tells
         self._is_lost = False
@@ -87,6 +89,7 @@ class Following:
         self._cursor: str | None = None
         self._last: Handed | None = None
         self._open: dict[int, Event] = {}  # handed out on this connection, and not settled
+        self._failing: dict[int, tuple[str, int]] = {}  # by request, until the server has heard it
         self._unacked = 0
         self._reached = 0  # the highest seq that was handled and not acknowledged
         self._ack_after = max(1, int(options.get("window", 1000)) // 4)
@@ -98,6 +101,7 @@ class Following:
         self._connection += 1
         self._unacked = 0
         self._open.clear()  # the server has taken it back, and counts anew
+        self._failing.clear()
         # What was not begun comes again.
         self._items = deque(item for item in self._items if isinstance(item, TailNotice))
         if self.is_durable:
@@ -150,7 +154,9 @@ class Following:
     # --- what comes -------------------------------------------------------------------------
 
     def events(self, frame: RawEv) -> None:
-        """Events came."""
+        """Events came; what crossed the nack of an earlier one in its lane comes again."""
+        for lane, seq in self._failing.values():
+            frame = _without(frame, lane, seq)
         self._items.append(frame)
 
     def gap(self, frame: Gap) -> None:
@@ -260,16 +266,32 @@ class Following:
         return _encode(Ack(sid=self.sid, seq=self._reached))
 
     def failed(
-        self, delay_s: float | None, reason: str, event: Event | None = None
+        self,
+        delay_s: float | None,
+        reason: str,
+        event: Event | None = None,
+        *,
+        request: int | None = None,
     ) -> bytes | None:
-        """*event*, or the last one, of a durable subscription was not handled."""
+        """*event*, or the last one, of a durable subscription was not handled.
+
+        What is behind it in its lane is dropped, until ``given_back``: the server takes it
+        back, and sends it again behind this one.
+        """
         settled = self._settle(event)
         if settled is None or not self.is_durable:
             return None
-        self._drop_behind(settled)
+        lane, seq = _lane(settled), settled.seq or 0
+        self._drop_behind(lane, seq)
+        if request is not None:
+            self._failing[request] = lane, seq
         delay_ms = None if delay_s is None else round(delay_s * 1000)
-        seq = settled.seq or 0
-        return _encode(Nack(sid=self.sid, seq=seq, delay_ms=delay_ms, reason=reason[:REASON]))
+        why = reason[:REASON]
+        return _encode(Nack(sid=self.sid, seq=seq, delay_ms=delay_ms, reason=why, id=request))
+
+    def given_back(self, request: int) -> None:
+        """The server has heard of the failure: what comes from here on is to be handled."""
+        self._failing.pop(request, None)
 
     def _settle(self, event: Event | None) -> Event | None:
         """An event that is in hand still, and is not any more from here on."""
@@ -282,19 +304,27 @@ class Following:
         self._reached = seq
         return self.acknowledge() if self._unacked >= self._ack_after else None
 
-    def _drop_behind(self, failed: Event) -> None:
-        """The server takes back what is later in its lane, and sends it again behind it."""
-        lane, seq = _lane(failed), failed.seq or 0
-
-        def stays(event: Event) -> bool:
-            return _lane(event) != lane or (event.seq or 0) < seq
-
-        self._open = {seq: event for seq, event in self._open.items() if stays(event)}
-        self._events = deque(handed for handed in self._events if stays(handed.event))
+    def _drop_behind(self, lane: str, seq: int) -> None:
+        """Forget what is in the lane from *seq* on."""
+        self._open = {
+            at: event for at, event in self._open.items() if not _is_behind(event, lane, seq)
+        }
+        self._events = deque(
+            handed for handed in self._events if not _is_behind(handed.event, lane, seq)
+        )
         for at, item in enumerate(self._items):
             if isinstance(item, RawEv):
-                events = [raw for raw in item.events if stays(_decode(raw))]
-                self._items[at] = msgspec.structs.replace(item, events=events)
+                self._items[at] = _without(item, lane, seq)
+
+
+def _is_behind(event: Event, lane: str, seq: int) -> bool:
+    return _lane(event) == lane and (event.seq or 0) >= seq
+
+
+def _without(frame: RawEv, lane: str, seq: int) -> RawEv:
+    """*frame* without what is in the lane from *seq* on."""
+    events = [raw for raw in frame.events if not _is_behind(_decode(raw), lane, seq)]
+    return msgspec.structs.replace(frame, events=events)
 
 
 def _lane(event: Event) -> str:

@@ -147,9 +147,9 @@ class Outbox:
     def lost(self) -> None:
         """The connection is gone: what was in flight is sent again, in its old order."""
         flying = [entry for entries in self._flying.values() for entry in entries]
-        self._flying.clear()
         for entry in flying:
             entry.lost = True
+        self._flying.clear()
         self._waiting.extendleft(reversed(flying))
         self._not_before = 0.0
 

@@ -18,6 +18,7 @@ from antiphon.client.remote import (
     RemoteBus,
     RemoteSubscription,
     connect,
+    onward,
 )
 from antiphon.errors import AntiphonError, BusClosed
 from antiphon.messages import Event, EventIn, Level, Published, StartWord, TopicInfo
@@ -213,7 +214,7 @@ class PlainBus:
             yield from page.events
             if page.next is None:
                 return
-            wanted["after"] = page.next
+            wanted[onward(wanted)] = page.next
 
     def event(self, seq: int) -> Event:
         """See ``RemoteBus.event``."""

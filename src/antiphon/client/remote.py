@@ -397,6 +397,12 @@ class RemoteBus:
         if self._session.handled(following, frame, asyncio.get_running_loop().time()):
             self._more.set()
 
+    def _leave(self, following: Following) -> None:
+        self._session.leave(following)
+        self._more.set()
+        if (ready := self._readers.pop(following, None)) is not None:
+            ready.set()
+
     # --- asking -----------------------------------------------------------------------------
 
     async def query(self, *patterns: str, **wanted: Any) -> Page:
@@ -410,7 +416,10 @@ class RemoteBus:
         return Page([_event(data) for data in page.events], page.cursor, page.next)
 
     async def history(self, *patterns: str, **wanted: Any) -> AsyncIterator[Event]:
-        """Every stored event, oldest first, page after page; takes what ``query`` takes."""
+        """Every stored event, page after page; takes what ``query`` takes.
+
+        Oldest first; with ``order="desc"`` newest first.
+        """
         wanted.setdefault("limit", PAGE_EVENTS)
         while True:
             page = await self.query(*patterns, **wanted)
@@ -418,7 +427,7 @@ class RemoteBus:
                 yield event
             if page.next is None:
                 return
-            wanted["after"] = page.next
+            wanted[onward(wanted)] = page.next
 
     async def event(self, seq: int) -> Event:
         """One event.
@@ -591,7 +600,8 @@ class RemoteSubscription:
 
     With ``durable`` or ``group`` an event counts as handled when the next one is asked for
     (unless ``auto_ack`` is off: then only ``ack`` says so). An error that leaves an
-    ``async with`` block gives the last one back; ``nack`` does so by hand.
+    ``async with`` block gives the last one back, and so does a cancellation, which does not
+    count as a failure; ``nack`` does so by hand. A subscription that is forgotten ends, too.
 
     Raises:
         SubscriptionGap, SubscriptionReset: While iterating: events are missing, the position
@@ -599,10 +609,13 @@ class RemoteSubscription:
         BusError: While iterating, the server refused or ended it.
     """
 
+    _closed = True  # until it is made: what was never open is not ended
+
     def __init__(self, bus: RemoteBus, following: Following, *, auto_ack: bool = True) -> None:
         self._bus = bus
         self._following = following
         self._auto_ack = auto_ack or not following.is_durable
+        self._loop = asyncio.get_running_loop()
         self._closed = False
 
     @property
@@ -652,17 +665,15 @@ class RemoteSubscription:
             delay: Seconds until then; None: 1, doubled with each failure, 60 at most.
             reason: Kept with it, should it be given up.
         """
-        self._bus._handled(self._following, self._following.failed(delay, reason, event))
+        if self._bus._session.failed(self._following, event, delay, reason):
+            self._bus._more.set()
 
     def close(self) -> None:
         """End it. Idempotent."""
         if self._closed:
             return
         self._closed = True
-        self._bus._session.leave(self._following)
-        self._bus._more.set()
-        if (ready := self._bus._readers.pop(self._following, None)) is not None:
-            ready.set()
+        self._bus._leave(self._following)
 
     async def aclose(self) -> None:
         """The same, for ``contextlib.aclosing``."""
@@ -679,9 +690,21 @@ class RemoteSubscription:
     ) -> None:
         if isinstance(error, Exception):
             self.nack(reason=str(error)[:200] or type(error).__name__)
-        elif self._auto_ack:
+        elif error is None and self._auto_ack:
             self.ack()
-        self.close()
+        self.close()  # interrupted: it was neither handled, nor has it failed; it goes back
+
+    def __del__(self) -> None:
+        # A loop that was left by ``break`` says nothing more; without this the server would
+        # keep the subscription, and a durable one's lease, as long as the client lives.
+        if not self._closed:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._bus._leave, self._following)
+
+
+def onward(wanted: dict[str, Any]) -> str:
+    """Which parameter of the same query takes the position of the next page."""
+    return "before" if wanted.get("order") == "desc" else "after"
 
 
 def _with_token(endpoint: Endpoint, token: str) -> Endpoint:

@@ -24,6 +24,7 @@ from antiphon.messages import (
     Bye,
     Ended,
     Err,
+    Event,
     Gap,
     Hello,
     Lag,
@@ -134,6 +135,18 @@ class Session:
         self._owing[following] = now + ACK_IDLE_S
         return True
 
+    def failed(
+        self, following: Following, event: Event | None, delay_s: float | None, reason: str
+    ) -> bool:
+        """*event*, or the last one, failed; whether there is a new reason to ask for frames."""
+        request = next(self._requests)
+        frame = following.failed(delay_s, reason, event, request=request)
+        if frame is None or self.state is not State.LIVE:
+            return False
+        self._asked[request] = lambda _: following.given_back(request)
+        self._frames.append(frame)
+        return True
+
     def refresh(self, token: str, done: Callable[[BusError | None], None]) -> None:
         """Go on by *token*, on this connection and all later ones."""
         self.token = token
@@ -168,6 +181,8 @@ class Session:
     def lost(self, code: int, reason: str) -> None:
         """The connection is gone, by this close code; 1006: without one."""
         self._frames = []
+        for following in self._opening.values():
+            following.was_cut = True
         self._opening.clear()
         self._again.clear()
         self._owing.clear()
@@ -295,7 +310,7 @@ class Session:
         elif (following := self._opening.pop(frame.id, None)) is not None:
             if following.sid not in self._followings:
                 return  # it was left meanwhile
-            if isinstance(error, LeaseHeld) and following.has_begun:
+            if isinstance(error, LeaseHeld) and (following.has_begun or following.was_cut):
                 self._again[following] = now + HELD_AGAIN_S
             else:
                 self._let_go(following, error)

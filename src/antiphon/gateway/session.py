@@ -252,7 +252,7 @@ class Session:
             case Ack():
                 return self._answer(None, self._ack, frame)
             case Nack():
-                return self._answer(None, self._nack, frame)
+                return self._answer(frame.id, self._nack, frame)
             case Refresh():
                 return [Renew(frame.id, frame.token)]
             case Pong():
@@ -341,9 +341,10 @@ class Session:
     def _nack(self, frame: Nack) -> list[Command]:
         if frame.sid in self.windows:
             raise BadRequest(f"{frame.sid} is no durable subscription: nack is for those")
+        done: list[Command] = [] if frame.id is None else [Send(Ok(id=frame.id))]
         hand = self.hands.get(frame.sid)
         if hand is None:
-            return []  # it may have crossed an unsub, or ended
+            return done  # it may have crossed an unsub, or ended
         hand.check(frame.sid, frame.seq)
         delay_ms = frame.delay_ms
         if delay_ms is not None and not 0 <= delay_ms <= DELAY_MS:
@@ -353,7 +354,7 @@ class Session:
                 limit=DELAY_MS,
             )
         delay = None if delay_ms is None else delay_ms / 1000
-        return [Fail(frame.sid, frame.seq, delay, frame.reason)]
+        return [Fail(frame.sid, frame.seq, delay, frame.reason), *done]
 
     # --- what was done about the commands --------------------------------------------------
 

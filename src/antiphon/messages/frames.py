@@ -80,18 +80,21 @@ class Ack(_In, frozen=True, tag="ack"):
     seq: int
 
 
-class Nack(_In, frozen=True, tag="nack"):
+class Nack(_In, frozen=True, tag="nack", omit_defaults=True):
     """An event of a durable subscription failed: it comes again, or is given up.
 
     Attributes:
         delay_ms: Until then; absent: 1 s, doubled with each failure, 60 s at most.
         reason: Kept with it, should it be given up.
+        id: Answered by ``ok`` if it is there: the later events of its lane that came before
+            that answer are not in hand any more, those after it are.
     """
 
     sid: str
     seq: int
     delay_ms: int | None = None
     reason: str = "refused"
+    id: int | None = None
 
 
 class Unsub(_In, frozen=True, tag="unsub"):

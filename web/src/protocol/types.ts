@@ -305,6 +305,8 @@ export interface Login {
  * Attributes:
  *     delay_ms: Until then; absent: 1 s, doubled with each failure, 60 s at most.
  *     reason: Kept with it, should it be given up.
+ *     id: Answered by ``ok`` if it is there: the later events of its lane that came before
+ *         that answer are not in hand any more, those after it are.
  */
 export interface Nack {
   readonly op: "nack";
@@ -312,6 +314,7 @@ export interface Nack {
   readonly seq: number;
   readonly delay_ms?: number | null;
   readonly reason?: string;
+  readonly id?: number | null;
 }
 
 /**
