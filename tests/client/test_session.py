@@ -61,6 +61,7 @@ class Lives(RuleBasedStateMachine):
         self.begun_at: dict[Following, int] = {}
         self.handled: set[int] = set()
         self.sids = 0
+        self.holds = 0
         self.lacked_room = False
 
     # --- what a program does ----------------------------------------------------------------
@@ -100,7 +101,8 @@ class Lives(RuleBasedStateMachine):
     def hold(self) -> None:
         self.sids += 1
         following = Following(f"s{self.sids}", ("*",), durable="d", start="earliest")
-        following.has_begun = "d" in self.server.settled  # as a program that tries until it is free
+        following.was_cut = self.holds > 0  # as a program that tries until it is free
+        self.holds += 1
         self.durable[following] = []
         self.session.follow(following)
 
@@ -344,7 +346,7 @@ def test_lives_by_dice_come_to_a_good_end() -> None:
 @pytest.mark.timeout(600)
 def test_in_many_more_lives_all_is_stored_once_and_read_in_order() -> None:
     explore(1000, 80, same=False)
-    for seed in range(1000, 4000):
+    for seed in range(1000, 2500):
         play(seed, 300)
 
 
@@ -468,6 +470,21 @@ def test_a_durable_that_another_holds_is_refused_at_first_and_awaited_later(talk
     assert talk.sent(10.9) == []
     (again,) = talk.sent(11.0)
     assert (again["op"], again["sid"]) == ("sub", "s2")
+
+
+def test_a_durable_that_its_own_lost_connection_holds_is_awaited(talk: Talk) -> None:
+    talk.up()
+    own = Following("s1", ("*",), durable="d", start="earliest")
+    talk.session.follow(own)
+    talk.sent()
+    talk.session.lost(1006, "")
+    talk.up()
+    (frame,) = talk.sent()
+    assert frame["from"] == "earliest"
+    talk.take(op="err", id=frame["id"], code="lease_held", message="held")
+    assert own.next() is None
+    (again,) = talk.sent(1.0)
+    assert (again["op"], again["from"]) == ("sub", "earliest")
 
 
 def test_what_was_left_is_not_asked_for_again(talk: Talk) -> None:

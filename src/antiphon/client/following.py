@@ -57,6 +57,7 @@ class Following:
         after: The position after what was handed out, to go on from.
         dropped: Ephemeral events that the server dropped for it, in all.
         ended: Why nothing more comes.
+        was_cut: A connection was lost before it said whether it is open: the server may hold it.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Following:
         self.ended: BusError | None = None
         self.is_durable = options.get("durable") is not None or options.get("group") is not None
         self.has_begun = False
+        self.was_cut = False
         self._start: StartWord = start
         self._tells = tells
         self._is_lost = False

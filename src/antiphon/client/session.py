@@ -168,6 +168,8 @@ class Session:
     def lost(self, code: int, reason: str) -> None:
         """The connection is gone, by this close code; 1006: without one."""
         self._frames = []
+        for following in self._opening.values():
+            following.was_cut = True
         self._opening.clear()
         self._again.clear()
         self._owing.clear()
@@ -295,7 +297,7 @@ class Session:
         elif (following := self._opening.pop(frame.id, None)) is not None:
             if following.sid not in self._followings:
                 return  # it was left meanwhile
-            if isinstance(error, LeaseHeld) and following.has_begun:
+            if isinstance(error, LeaseHeld) and (following.has_begun or following.was_cut):
                 self._again[following] = now + HELD_AGAIN_S
             else:
                 self._let_go(following, error)
