@@ -68,12 +68,19 @@ def is_seen(fault: Fault) -> bool:
     with tempfile.TemporaryDirectory(prefix="antiphon-fault-") as made:
         copy = Path(made) / "src"
         shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__", "web"))
+        web = Path(made) / "web"
+        shutil.copytree(ROOT / "web", web, ignore=shutil.ignore_patterns("node_modules"))
         (Path(made) / fault.file).write_text(fault.applied(), "utf-8")
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "-x", "--timeout", "20", fault.test],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(copy),
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    "ANTIPHON_WEB": str(web),
+                },
                 capture_output=True,
                 text=True,
                 timeout=WITHIN_S,

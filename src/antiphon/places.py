@@ -21,6 +21,7 @@ TOKENS_FILE = "tokens.json"
 LOG_FILE = "log.db"
 SCHEMAS_FILE = "schemas.json"
 LOCK_FILE = "lock"
+SERVER_LOG_FILE = "server.log"
 
 
 def config_file(environ: Mapping[str, str] = os.environ) -> Path:

@@ -66,6 +66,20 @@ class Settings(BaseSettings):
     host: str = Field(
         "127.0.0.1", min_length=1, description="address to listen on, of this machine"
     )
+    tcp: bool = Field(True, description="listen on host and port; false needs uds")
+    uds: Folder | None = Field(None, description="Unix socket to listen on, of mode 0600")
+    tls_cert: Folder | None = Field(None, description="certificate, with its issuers', as PEM")
+    tls_key: Folder | None = Field(None, description="key of the certificate, as PEM")
+    insecure_bind: bool = Field(
+        False, description="let other machines reach the server without TLS"
+    )
+    host_names: Names = Field((), description="more names that the server is reached by")
+    public_url: str | None = Field(
+        None, description="where browsers find the server behind a proxy, as https://NAME"
+    )
+    proxies: Names = Field(
+        (), description="addresses, networks, or unix, whose X-Forwarded headers are believed"
+    )
     data: Folder = Field(
         default_factory=default_data, description="folder of the log and its token"
     )
@@ -81,6 +95,12 @@ class Settings(BaseSettings):
     open: bool = Field(False, description="open the page in the browser")
     retention: Tables = Field(
         {}, description="how long events stay, by pattern: max_age, max_bytes, …"
+    )
+    max_connections: int = Field(
+        4096,
+        ge=16,
+        description="most connections at once, WebSockets included",
+        json_schema_extra={"unit": "connections"},
     )
     max_sockets: int = Field(
         1024, ge=1, description="most WebSockets at once", json_schema_extra={"unit": "sockets"}

@@ -16,19 +16,20 @@ class Holder:
 
     def __init__(self, socket: ClientConnection, token: str) -> None:
         self.socket = socket
-        self.ask("hello", v=1, token=token)
-
-    def ask(self, op: str, **fields: Any) -> dict[str, Any]:
-        self.say(op, **fields)
-        return self.hear()
+        self.heard: list[dict[str, Any]] = []
+        self.say("hello", v=1, token=token)
+        self.hear("welcome")
 
     def say(self, op: str, **fields: Any) -> None:
         self.socket.send(json.dumps({"op": op, **fields}))
 
-    def hear(self) -> dict[str, Any]:
-        frame = json.loads(self.socket.recv(10))
-        assert isinstance(frame, dict)
-        return frame
+    def hear(self, op: str) -> dict[str, Any]:
+        """The next frame of that kind; others are kept until somebody wants them."""
+        while True:
+            for at, frame in enumerate(self.heard):
+                if frame["op"] == op:
+                    return self.heard.pop(at)
+            self.heard.append(json.loads(self.socket.recv(10)))
 
 
 @contextmanager
@@ -49,17 +50,17 @@ def rows(shell: Shell) -> list[dict[str, Any]]:
 def test_they_are_shown_with_their_lag_resumed_and_dropped(live: Shell) -> None:
     with holding(live) as holder:
         terms = {"tries": 1, "on_exhausted": "stop"}
-        held = holder.ask("sub", id=1, sid="s", patterns=["a.*"], durable="mail", **terms)
-        assert held["op"] == "ok", held
-        holder.ask("pub", id=2, events=[{"topic": "a.b"}, {"topic": "a.b"}])
-        first = holder.hear()["events"][0]["seq"]
+        holder.say("sub", id=1, sid="s", patterns=["a.*"], durable="mail", **terms)
+        assert holder.hear("ok")["id"] == 1
+        holder.say("pub", id=2, events=[{"topic": "a.b"}, {"topic": "a.b"}])
+        assert holder.hear("ok")["id"] == 2
+        first = holder.hear("ev")["events"][0]["seq"]
         durable, one = rows(live)
         assert (durable["name"], durable["state"]) == ("mail", "held")
         assert (one["sid"], one["durable"], one["patterns"]) == ("s", "mail", ["a.*"])
         assert one["lag"] == durable["lag"] >= 2
         holder.say("nack", sid="s", seq=first, reason="no such mailbox")
-        while holder.hear()["op"] != "ended":
-            pass
+        holder.hear("ended")
         shown = live("subscriptions")
         assert "mail  a.*" in shown.stdout
         assert "no such mailbox; antiphon subscriptions resume mail" in shown.stderr

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Shell = Any
 
 
@@ -64,6 +66,7 @@ def test_the_admin_token_is_replaced_without_a_server_too(shell: Shell) -> None:
     assert (shell.data / "admin-token").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.long
 def test_a_server_does_not_start_on_a_file_of_tokens_that_was_touched(shell: Shell) -> None:
     shell.data.mkdir(mode=0o700)
     file: Path = shell.data / "tokens.json"

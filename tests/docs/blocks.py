@@ -1,4 +1,6 @@
-"""Finding the runnable programs in Markdown: fences that begin with three backticks, python run."""
+"""Finding the runnable programs in Markdown: fences of three backticks and ``python run`` or
+``sh run``; and the other fences by what stands there.
+"""
 
 from __future__ import annotations
 
@@ -41,3 +43,9 @@ def pages(root: Path) -> Iterator[Path]:
     """List the pages whose programs run: the README and all of ``docs``."""
     yield from (page for page in [root / "README.md"] if page.exists())
     yield from sorted((root / "docs").rglob("*.md"))
+
+
+def fence(text: str, info: str) -> str:
+    """The body of the one fence with *info*."""
+    (found,) = [f["body"] for f in _FENCE.finditer(text) if f["info"].strip() == info]
+    return str(found)

@@ -31,7 +31,7 @@ from antiphon.bus import (
     Table,
 )
 from antiphon.errors import BadRequest, NotFound
-from antiphon.gateway import SESSIONS, Auth, Gateway, bind
+from antiphon.gateway import SESSIONS, Auth, Doors, Gateway, bind
 from antiphon.messages import WorkerInfo, WorkerStart
 from antiphon.stores import MemoryEventStore
 
@@ -228,7 +228,12 @@ def _ask(
 
 @asynccontextmanager
 async def serving(
-    web: Path, *, auth: Auth | None = None, quota: Quota | None = None, **options: Any
+    web: Path,
+    *,
+    auth: Auth | None = None,
+    doors: Doors | None = None,
+    quota: Quota | None = None,
+    **options: Any,
 ) -> AsyncIterator[Desk]:
     """A server with nothing in its log."""
     store = MemoryEventStore()
@@ -250,7 +255,7 @@ async def serving(
                 system=system,
                 auth=Auth(TOKEN) if auth is None else auth,
                 workers=DeskWorkers(),
-                listening=bind("127.0.0.1", 0),
+                doors=doors or Doors(tcp=bind("127.0.0.1", 0)),
                 status=lambda: {"head": bus.head},
                 shutdown=lambda: desk.shut_down.set(),
                 web=web,

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from antiphon.gateway.guard import Claims, Rules
+from antiphon.gateway.names import tcp_names
 
-RULES = Rules(7117)
+RULES = Rules(tcp_names("127.0.0.1", 7117))
 READ = Claims(
     socket=False,
     method="GET",

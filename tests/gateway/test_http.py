@@ -557,3 +557,13 @@ async def test_a_log_that_cannot_be_read_is_a_503_that_says_why(
     monkeypatch.setattr(desk.bus, "query", fail)
     answer = await desk.ask("GET", "/v1/events")
     assert problem(answer, 503, "storage_unavailable")["detail"] == str(error)
+
+
+async def test_topics_are_listed_in_pages_by_name(desk: Any) -> None:
+    for name in ("c", "a", "b.x", "b.y"):
+        await desk.post("/v1/events", {"topic": name, "payload": 1})
+    first = await desk.get("/v1/topics?limit=2")
+    rest = await desk.get(f"/v1/topics?limit=10&after={first[-1]['name']}")
+    assert [topic["name"] for topic in first] == ["a", "b.x"]
+    assert [topic["name"] for topic in rest] == ["b.y", "c"]
+    assert [t["name"] for t in await desk.get("/v1/topics?pattern=b.*&after=b.x")] == ["b.y"]

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from antiphon.errors import BadRequest
-from antiphon.gateway.queries import patterns_of, query_of
+from antiphon.gateway.queries import query_of, topics_of
 
 
 def test_without_patterns_everything_is_asked_for() -> None:
     assert query_of([]) == (["*"], {})
-    assert patterns_of([("pattern", "a.*"), ("pattern", "b")]) == ["a.*", "b"]
+    assert topics_of([("pattern", "a.*"), ("pattern", "b")]) == (["a.*", "b"], "", 10_000)
 
 
 def test_before_implies_descending_order() -> None:
@@ -49,4 +49,12 @@ def test_a_parameter_given_twice_is_refused() -> None:
     with pytest.raises(BadRequest, match="twice"):
         query_of([("limit", "1"), ("limit", "2")])
     with pytest.raises(BadRequest, match="unknown"):
-        patterns_of([("limit", "1")])
+        topics_of([("order", "asc")])
+
+
+@pytest.mark.parametrize("limit", ["0", "10001", "-1", "x", ""])
+def test_a_list_of_topics_has_a_bound(limit: str) -> None:
+    with pytest.raises(BadRequest, match="limit must be"):
+        topics_of([("limit", limit)])
+    with pytest.raises(BadRequest, match="after is given twice"):
+        topics_of([("after", "a"), ("after", "b")])

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from antiphon.bus import Quota
 from antiphon.gateway import Auth, Tokens
 from antiphon.gateway.operations import Right
+from antiphon.gateway.tokens import MOST, Grant, Rights, Secret, digest
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -228,11 +229,35 @@ async def test_tokens_made_and_revoked_at_once_end_as_the_file_says(
     assert sorted(one.name for one in Tokens(tmp_path / "tokens.json")) == sorted(kept)
 
 
+async def test_there_are_at_most_a_thousand_names(desk: Desk) -> None:
+    for n in range(MOST):
+        kept = Secret(hash=digest(str(n)), created=desk.gateway._auth.now())
+        desk.gateway._auth.tokens.put(Grant(f"n{n}", Rights(), (kept,)))
+    refused = await desk.post("/v1/tokens", {"name": "ann"})
+    assert problem(refused, 429, "overloaded")["limit"] == MOST
+    await desk.issue("n1", replace=True)
+
+
 async def test_a_token_that_cannot_be_kept_is_not_given(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / ".tokens.json.new").mkdir()  # where it would be written
     (tmp_path / ".tokens.json.new" / "x").touch()
     problem(await desk.post("/v1/tokens", {"name": "ann"}), 503, "storage_unavailable")
     assert await desk.get("/v1/tokens") == []
+
+
+async def test_a_revocation_that_cannot_be_kept_counts_and_says_so(
+    desk: Desk, tmp_path: Path
+) -> None:
+    ann = await desk.issue("ann")
+    (tmp_path / ".tokens.json.new").mkdir()
+    (tmp_path / ".tokens.json.new" / "x").touch()
+    answer = await desk.ask("DELETE", "/v1/tokens/ann")
+    assert "not for good" in problem(answer, 503, "storage_unavailable")["detail"]
+    problem(await desk.ask("GET", "/v1/me", token=ann), 401, "unauthorized")
+    (tmp_path / ".tokens.json.new" / "x").unlink()
+    (tmp_path / ".tokens.json.new").rmdir()
+    await desk.issue("bob")  # the next change keeps it
+    assert [one.name for one in Tokens(tmp_path / "tokens.json")] == ["bob"]
 
 
 # --- the end of a token -------------------------------------------------------------------
@@ -527,9 +552,14 @@ async def test_denials_of_each_kind_are_told_but_not_each(desk: Desk, until: Unt
         await desk.ask("GET", "/v1/me?token=secret", token="wrong")
         await desk.ask("GET", "/v1/status", token=ann)
         await desk.ask("GET", "/v1/me", headers={"Host": "evil.example"})
+    await desk.post("/v1/events", [{"topic": "a"}, {"topic": "b"}], token=ann)
     async with desk.socket() as socket:
         await socket.send("hello", v=1, token="wrong too")
         await socket.closed()
+    async with desk.client(ann) as socket:
+        await socket.pub({"topic": "a"})
+        await socket.send("sub", id=1, sid="s", patterns=["a"])
+        await socket.expect("err")
     denied = await audit(desk, until, "denied")
     assert {one["kind"]: one.get("principal") for one in denied} == {
         "unauthorized": None,
@@ -539,4 +569,4 @@ async def test_denials_of_each_kind_are_told_but_not_each(desk: Desk, until: Unt
     assert len(denied) == 3
     assert "secret" not in json.dumps(denied)
     counted = desk.gateway.refusals
-    assert (counted["unauthorized"], counted["forbidden"], counted["door"]) == (6, 5, 5)
+    assert (counted["unauthorized"], counted["forbidden"], counted["door"]) == (6, 9, 5)

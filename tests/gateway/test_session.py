@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.errors import LeaseHeld, Unauthorized
+from antiphon.errors import LeaseHeld, Overloaded, Unauthorized
 from antiphon.gateway.closing import CloseCode
 from antiphon.gateway.session import (
     Authenticate,
@@ -20,6 +20,7 @@ from antiphon.gateway.session import (
     Hold,
     Open,
     Publish,
+    Renew,
     Resume,
     Send,
     Session,
@@ -89,6 +90,31 @@ def test_a_wrong_token_is_told_so_and_not_to_come_back() -> None:
     assert isinstance(commands[0].frame, Err)
     assert commands[0].frame.code == "unauthorized"
     assert ended_by(commands) is CloseCode.UNAUTHORIZED
+
+
+def test_too_many_connections_of_one_token_are_told_to_come_back() -> None:
+    session = Session("c", 0.0)
+    session.receive(frame("hello", v=1, token="t"))
+    commands = session.denied(Overloaded("ann has 64 connections", limit=64))
+    assert ended_by(commands) is CloseCode.CROWDED
+    assert CloseCode.CROWDED.retry
+    assert not CloseCode.TOKEN_ENDED.retry
+
+
+def test_refresh_asks_for_the_token_and_is_answered_by_its_id() -> None:
+    session = opened_session()
+    (ask,) = session.receive(frame("refresh", id=7, token="t2"))
+    assert ask == Renew(7, "t2")
+    assert session.renewed(7) == [Send(Ok(id=7))]
+    error = only_err(session.refused(7, Unauthorized("this token is not known")))
+    assert (error.id, error.code) == (7, "unauthorized")
+    early = Session("c", 0.0)
+    assert ended_by(early.receive(frame("refresh", id=7, token="t2"))) is CloseCode.BAD_HELLO
+
+
+def test_a_frame_with_a_token_that_cannot_be_read_is_not_repeated() -> None:
+    for bad in (frame("refresh", token="anti_secret"), frame("hello", token=7, v="anti_secret")):
+        assert "secret" not in str(only_err(opened_session().receive(bad)))
 
 
 @pytest.mark.parametrize(
@@ -328,6 +354,8 @@ def test_nothing_a_client_sends_breaks_a_session(steps: list[Any], known: bool) 
             match command:
                 case Authenticate():
                     waiting += session.admitted("epoch", 10, now)
+                case Renew(request):
+                    waiting += session.renewed(request)
                 case Open():
                     assert 1 <= command.window <= 10_000
                     waiting += session.opened(command, "epoch.10", 10, command.patterns)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from tests.web.conftest import Server
+from tests.serving import Server
 
 pytestmark = pytest.mark.browser
 
@@ -238,6 +238,64 @@ def test_a_phone_has_one_column_and_a_sheet(page: Page, server: Server) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("button", name="Close", exact=True).click()
     expect(page.get_by_test_id("panel")).to_have_count(0)
+
+
+def test_on_a_phone_the_panel_is_a_dialog(page: Page, server: Server) -> None:
+    """It has the focus and a name, Escape closes it, and the focus goes back where it was."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    server.publish(_events(1))
+    _open(page, server)
+    button = page.get_by_role("button", name="Actors")
+    button.press("Enter")
+    dialog = page.get_by_role("dialog", name="Actors")
+    expect(dialog).to_be_visible()
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        assert page.evaluate("!document.activeElement.closest('header, main')")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(button).to_be_focused()
+    _rows(page).first.click()
+    expect(page.get_by_role("dialog", name="Event")).to_be_visible()
+    page.mouse.click(195, 40)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_test_id("events")).to_be_focused()
+
+
+def test_a_token_that_sees_little_is_shown_that_little(page: Page, server: Server) -> None:
+    """Its name stands in the header; history, live events and panels keep to its rights."""
+    server.publish([*_events(2), *_events(3, topic="secret.plan")])
+    token = server.issue("choir", sub=["song.*"], roles=["worker"])
+    page.goto(f"{server.url}/#token={token}")
+    expect(page.get_by_test_id("status")).to_have_text("Live")
+    expect(page.get_by_test_id("me")).to_have_text("choir")
+    expect(_rows(page)).to_have_count(2)
+    server.publish([*_events(2, topic="secret.plan"), *_events(1)])
+    expect(_rows(page)).to_have_count(3)
+    expect(page.get_by_role("button", name="Actors")).to_have_count(0)
+    page.get_by_role("button", name="Workers").click()
+    expect(page.get_by_test_id("panel")).to_contain_text("antiphon run")
+    _filter(page, "secret.*")
+    expect(page.get_by_role("alert")).to_contain_text("may see nothing")
+    expect(_rows(page)).to_have_count(3)
+
+
+def test_a_token_taken_away_shows_the_way_in_and_why(page: Page, server: Server) -> None:
+    """At once, with nothing left to see; another token goes on, with all that it may see."""
+    server.publish([*_events(2), *_events(3, topic="secret.plan")])
+    token = server.issue("choir", sub=["song.*"])
+    page.goto(f"{server.url}/#token={token}")
+    expect(_rows(page)).to_have_count(2)
+    server.revoke("choir")
+    expect(page.get_by_role("alert")).to_contain_text("revoked")
+    expect(_rows(page)).to_have_count(0)
+    page.get_by_label("Token or address").fill(server.token)
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("status")).to_have_text("Live")
+    expect(page.get_by_test_id("me")).to_have_text("admin")
+    expect(_rows(page)).to_have_count(5)
+    expect(page.get_by_role("button", name="Actors")).to_be_visible()
 
 
 def test_a_flood_is_followed_to_its_end(page: Page, server: Server) -> None:

@@ -7,13 +7,28 @@ of buses; the bus implements ``EventSource``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from antiphon.actors.notices import Notice
 
 if TYPE_CHECKING:
     from antiphon.actors.cell import Cell
+    from antiphon.actors.trace import Trace
+
+
+class TracedEvents(list[Any]):
+    """Events of which some carry a trace; their handlers run in it.
+
+    Args:
+        trace_of: Tells the trace of one of them; None: it has none.
+    """
+
+    __slots__ = ("trace_of",)
+
+    def __init__(self, events: Sequence[Any], trace_of: Callable[[Any], Trace | None]) -> None:
+        super().__init__(events)
+        self.trace_of = trace_of
 
 
 class EventSource(Protocol):

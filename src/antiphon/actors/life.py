@@ -17,6 +17,7 @@ import logging
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from operator import length_hint
 from time import perf_counter
@@ -25,11 +26,13 @@ from typing import TYPE_CHECKING, Any
 from antiphon.actors.belongings import Belongings, is_suspended
 from antiphon.actors.context import ActorContext
 from antiphon.actors.deadletters import DeadLetterReason
+from antiphon.actors.feed import TracedEvents
 from antiphon.actors.notices import Down, Exit, Notice
 from antiphon.actors.pipes import pipe
 from antiphon.actors.reasons import Failed, Killed, Reason, Status, Stopped
 from antiphon.actors.request import Envelope, callee_failed, refuse
-from antiphon.actors.trace import current_trace, set_trace
+from antiphon.actors.spans import begin_span, recording
+from antiphon.actors.trace import Trace, current_trace, set_trace
 from antiphon.errors import ActorError, ActorStopped, NoReply, SpawnFailed
 
 if TYPE_CHECKING:
@@ -386,10 +389,11 @@ class Life:
         """Handle a tick, a pipe's result, what is traced, or a call that nobody may want."""
         if not self._open(envelope):
             return
-        await handle(envelope.message, self.ctx)
+        if envelope.trace is None:
+            await handle(envelope.message, self.ctx)
+        else:
+            await self._in_trace(envelope.trace, handle, envelope.message)
         self.envelope = None
-        if envelope.trace is not None:
-            set_trace(None)
         unanswered = envelope.unanswered()
         if unanswered is not None:
             unanswered.set_exception(NoReply(f"{self.path} gave no answer"))
@@ -406,9 +410,31 @@ class Life:
         else:
             self.envelope = envelope
         self.current = envelope.message
-        if envelope.trace is not None:
-            set_trace(envelope.trace.step())
         return True
+
+    async def _in_trace(
+        self, trace: Trace, handle: Callable[..., Awaitable[None]], message: Any
+    ) -> None:
+        """Handle *message* as a step of *trace*."""
+        name, topic = type(message).__name__, getattr(message, "topic", None)
+        told = {
+            "messaging.operation.type": "process",
+            "messaging.operation.name": "handle",
+            "messaging.destination.name": topic if isinstance(topic, str) else self.path,
+            "antiphon.actor.key": self.path,
+            "antiphon.message.type": name,
+        }
+        span = begin_span(f"handle {name}", "consumer", trace, told) if recording() else None
+        set_trace(trace.step() if span is None else span.trace)
+        try:
+            await handle(message, self.ctx)
+        except BaseException as error:
+            if span is not None:
+                span.end(type(error).__name__)
+            raise
+        set_trace(None)
+        if span is not None:
+            span.end()
 
     def _is_due(self, envelope: Envelope) -> bool:
         """Whether a tick or a pipe's result is this generation's, and not cancelled."""
@@ -444,6 +470,8 @@ class Life:
         The loop is as tight as can be: how far it came is read off the iterator.
         """
         handle, ctx = actor.handle_event, self.ctx
+        if isinstance(events, TracedEvents):
+            handle = partial(self._event_in_trace, events.trace_of, handle)
         rest = iter(events if type(events) is list else list(events))
         self.current = events[0]
         self._slice_in_hand = feed, events, rest
@@ -461,6 +489,20 @@ class Life:
         count = self._end_slice()
         self.current = NOTHING
         return count
+
+    async def _event_in_trace(
+        self,
+        trace_of: Callable[[Any], Trace | None],
+        handle: Callable[..., Awaitable[None]],
+        event: Any,
+        ctx: Any,
+    ) -> None:
+        """Handle *event* in the trace that it carries, if it does."""
+        trace = trace_of(event)
+        if trace is None:
+            await handle(event, ctx)
+        else:
+            await self._in_trace(trace, handle, event)
 
     async def _whole(self, actor: Actor[Any], feed: Feed, events: Sequence[Any]) -> int:
         self.current = events

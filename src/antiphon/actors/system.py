@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from random import Random
@@ -87,6 +88,7 @@ class ActorSystem:
         self.groups = Groups()
         self.dead_letters = DeadLetters(self.clock.now, self._report_letter)
         self.deadlines = Deadlines(self.clock)
+        self.told: Counter[str] = Counter()
         self._observer = observer
         self._names: dict[str, Cell] = {}
         self._refs: WeakValueDictionary[str, ActorRef[Any]] = WeakValueDictionary()
@@ -422,7 +424,8 @@ class ActorSystem:
         self.dead_letters.add(DeadLetter(message, reason, path, sender, error))
 
     def observe(self, what: str, *arguments: object) -> None:
-        """Tell the observer; what it raises stays here."""
+        """Count it, and tell the observer; what that raises stays here."""
+        self.told[what] += 1
         if self._observer is None:
             return
         try:

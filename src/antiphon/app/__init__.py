@@ -4,7 +4,8 @@
 ``serve`` adds the services, the gateway and the page.
 """
 
+from antiphon.app.background import NotStartedError
 from antiphon.app.core import Core, core, open
-from antiphon.app.server import serve
+from antiphon.app.server import serve, serve_detached
 
-__all__ = ["Core", "core", "open", "serve"]
+__all__ = ["Core", "NotStartedError", "core", "open", "serve", "serve_detached"]

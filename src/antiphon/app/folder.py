@@ -14,6 +14,7 @@ from antiphon.places import (
     LOG_FILE,
     SCHEMAS_FILE,
     SERVER_FILE,
+    SERVER_LOG_FILE,
     TOKEN_FILE,
     TOKENS_FILE,
 )
@@ -54,6 +55,11 @@ class DataFolder:
     def server(self) -> Path:
         """What clients of this machine find the server by."""
         return self.path / SERVER_FILE
+
+    @property
+    def server_log(self) -> Path:
+        """What a server in the background prints and logs."""
+        return self.path / SERVER_LOG_FILE
 
     def acquire(self) -> None:
         """Make the folder if need be, and take its lock."""

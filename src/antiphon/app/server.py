@@ -19,9 +19,12 @@ import msgspec
 
 from antiphon import __version__
 from antiphon.actors import ActorRef, Backoff, Child, Supervisor
+from antiphon.app.background import LOG_FORMAT, Ready, Started, start
 from antiphon.app.core import SWITCH_S, Core, core, start_error
 from antiphon.app.folder import DataFolder
+from antiphon.app.notify import READY, STOPPING, notify
 from antiphon.app.observing import Observing
+from antiphon.app.process import has_terminal, raise_open_files, reload_certificate
 from antiphon.app.program import Program, find_program, start_program
 from antiphon.app.stats import STATS, StatsActor
 from antiphon.bridges.files import (
@@ -30,10 +33,12 @@ from antiphon.bridges.files import (
     WatchEnded,
     check_root,
 )
+from antiphon.bridges.otel import record_spans
 from antiphon.bus import Policies, Policy, Quota
 from antiphon.bus.retention import read_policies
 from antiphon.errors import BusError, NameTaken, SpawnFailed, StartError
-from antiphon.gateway import SESSIONS, Auth, Gateway, Tokens, bind, load_token
+from antiphon.gateway import SESSIONS, Auth, Doors, Gateway, Tokens, load_token, open_doors
+from antiphon.gateway.tls import Tls
 from antiphon.messages import WorkerInfo, WorkerStart
 from antiphon.services.worker import (
     WORKERS,
@@ -50,6 +55,8 @@ logger = logging.getLogger(__name__)
 
 WATCH_BACKOFF = Backoff(base=1.0, cap=30.0)
 
+SPARE_FILES = 256
+"""Files that may be open beside the connections."""
 BLOCKED_S = 1.0
 """The loop is blocked when nothing else ran for so long."""
 
@@ -78,10 +85,20 @@ class Server:
 
     Args:
         settings: What it was started with.
+        ready: Told the facts of the ready file, once connections are accepted.
+        log_file: Where its log goes, if not to standard error.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        ready: Ready | None = None,
+        log_file: Path | None = None,
+    ) -> None:
         self.settings = settings
+        self._ready = ready
+        self._log_file = log_file
         self.folder = DataFolder(settings.data)
         self.started = time.monotonic()
         self.ending = asyncio.Event()
@@ -101,7 +118,7 @@ class Server:
         try:
             token = load_token(self.folder.token)
             tokens = Tokens(self.folder.tokens)
-            listening = bind(settings.host, settings.port)
+            doors = _doors(settings)
             try:
                 observing = Observing()
                 store = SqliteEventStore(self.folder.log)
@@ -117,9 +134,9 @@ class Server:
                 ) as running:
                     observing.attach(running.bus)
                     auth = Auth(token, tokens, sockets=settings.max_token_sockets)
-                    return await self._serve(running, listening, auth, token, workspace, program)
+                    return await self._serve(running, doors, auth, token, workspace, program)
             finally:
-                listening.close()
+                doors.close()
         finally:
             self._take_back_facts()
             self.folder.release()
@@ -127,7 +144,7 @@ class Server:
     async def _serve(
         self,
         running: Core,
-        listening: Any,
+        doors: Doors,
         auth: Auth,
         token: str,
         workspace: Path | None,
@@ -144,10 +161,11 @@ class Server:
             auth=auth,
             admin_file=self.folder.token,
             workers=AskWorkers(system.ref(WORKERS)),
-            listening=listening,
+            doors=doors,
             status=lambda: self._status(running, gateway),
             shutdown=self.ending.set,
             sockets=self.settings.max_sockets,
+            connections=self.settings.max_connections,
         )
         try:
             await system.supervise(Supervisor(services), name="services")
@@ -156,14 +174,18 @@ class Server:
                 await start_program(self.settings.actors or "", program, running)
         except (SpawnFailed, NameTaken) as error:
             raise start_error(error, "start") from error
+        forget_spans = record_spans()  # by now the program has configured a tracer, if it does
         await gateway.start()
         try:
-            self._listen_to_signals()
-            self._announce(gateway, token, workspace)
+            self._listen_to_signals(doors.tls)
+            self._announce(gateway, doors, token, workspace)
             gc.freeze()  # what was loaded by now stays: full collections need not walk it
             return await self._until_the_end(running, gateway)
         finally:
+            notify(STOPPING)
             await gateway.aclose()
+            if forget_spans is not None:
+                forget_spans()
 
     def _watcher(self, running: Core, workspace: Path) -> Child[WatchEnded]:
         def make() -> WatchActor:
@@ -196,10 +218,12 @@ class Server:
         await asyncio.gather(told, tripped, closed, return_exceptions=True)
         return code
 
-    def _listen_to_signals(self) -> None:
+    def _listen_to_signals(self, tls: Tls | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._signalled, number)
+        if tls is not None and not has_terminal():
+            loop.add_signal_handler(signal.SIGHUP, reload_certificate, tls)
 
     def _signalled(self, number: int) -> None:
         """End in order; at the second signal, at once."""
@@ -207,17 +231,44 @@ class Server:
             os._exit(128 + number)
         self.ending.set()
 
-    def _announce(self, gateway: Gateway, token: str, workspace: Path | None) -> None:
-        facts = {"url": gateway.url, "pid": os.getpid(), "token_file": str(self.folder.token)}
+    def _announce(self, gateway: Gateway, doors: Doors, token: str, workspace: Path | None) -> None:
+        facts = self._facts(gateway, doors)
         _write_private(self.folder.server, facts)
         if self.settings.ready_file is not None:
             _write_private(self.settings.ready_file, facts)
         self._announced = True
-        page = f"{gateway.url}/#token={token}"
+        page = f"{gateway.page_url}/#token={token}" if gateway.page_url else None
+        if self._ready is None:
+            self._print(gateway, page, workspace)
+        else:
+            self._ready(facts)
+        notify(READY)
+        if self.settings.open and page is not None:
+            webbrowser.open(page)
+
+    def _facts(self, gateway: Gateway, doors: Doors) -> dict[str, Any]:
+        """What programs find the server by."""
+        facts: dict[str, Any] = {
+            "url": gateway.url,
+            "pid": os.getpid(),
+            "token_file": str(self.folder.token),
+        }
+        if gateway.page_url not in (None, gateway.url):
+            facts["page_url"] = gateway.page_url
+        if doors.tls is not None:
+            facts["tls_cert"] = str(doors.tls.cert.absolute())
+        if doors.unix is not None:
+            facts["uds"] = str(doors.unix.path)
+        if self._log_file is not None:
+            facts["log_file"] = str(self._log_file)
+        return facts
+
+    def _print(self, gateway: Gateway, page: str | None, workspace: Path | None) -> None:
         # Only a person's terminal is told the token; what goes to a file may be kept or sent on.
-        shown = page if sys.stdout.isatty() else gateway.url
-        print(f"antiphon {__version__} is live\n\n  open      {shown}")
-        if shown != page:
+        told = page is not None and sys.stdout.isatty()
+        print(f"antiphon {__version__} is live\n")
+        print(f"  open      {page if told else gateway.page_url or gateway.url}")
+        if not told:
             print(f"  token     in {self.folder.token}")
         print(f"  data      {self.folder.path}")
         if workspace is not None:
@@ -225,8 +276,6 @@ class Server:
         if shutil.which("antiphon") is None:
             print(f"  command   {Path(sys.executable).with_name('antiphon')}")
         print("  stop      Ctrl-C", flush=True)
-        if self.settings.open:
-            webbrowser.open(page)
 
     def _take_back_facts(self) -> None:
         """Nobody is to look for a server that has ended."""
@@ -239,11 +288,12 @@ class Server:
         log = running.log
         actors, watchdog = running.system.actors(), running.system.watchdog
         return {
-            "url": gateway.url,
+            **gateway.whereabouts(),
             "version": __version__,
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self.started, 1),
             "data": str(self.folder.path),
+            "log_file": str(self._log_file) if self._log_file is not None else None,
             "head": log.head,
             "epoch": log.epoch,
             "store": log.status.state,
@@ -253,6 +303,8 @@ class Server:
             "topics": len(log.topics),
             "subscriptions": log.subscriptions,
             "waiting_events": log.waiting,
+            "connections": len(gateway.crowd),
+            "connections_cut": gateway.crowd.cut,
             "sockets": sum(a.key.startswith("gateway/sessions/") for a in actors),
             "workers": sum(a.key.startswith("services/workers/") for a in actors),
             "actors": len(actors),
@@ -285,6 +337,21 @@ def policies(settings: dict[str, dict[str, Any]]) -> list[Policy]:
     except BusError as error:
         raise StartError(f"setting retention: {error}") from error
     return given
+
+
+def _doors(settings: Settings) -> Doors:
+    return open_doors(
+        host=settings.host,
+        port=settings.port,
+        tcp=settings.tcp,
+        uds=settings.uds,
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
+        insecure_bind=settings.insecure_bind,
+        host_names=settings.host_names,
+        public_url=settings.public_url,
+        proxies=settings.proxies,
+    )
 
 
 def _free_bytes(folder: Path) -> int | None:
@@ -320,18 +387,43 @@ def _write_private(path: Path, facts: dict[str, Any]) -> None:
         ) from error
 
 
-def serve(settings: Settings) -> int:
-    """Run a server until it is told to end; the exit code. A ``StartError`` is the caller's."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+def serve(
+    settings: Settings,
+    *,
+    ready: Ready | None = None,
+    log_file: Path | None = None,
+) -> int:
+    """Run a server until it is told to end; the exit code. A ``StartError`` is the caller's.
+
+    Args:
+        ready: As of ``Server``.
+        log_file: As of ``Server``; whoever names it sees to the root logger.
+    """
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
+    raise_open_files(settings.max_connections + SPARE_FILES)
     sys.setswitchinterval(SWITCH_S)
 
     async def run() -> int:
-        return await Server(settings).run()
+        return await Server(settings, ready=ready, log_file=log_file).run()
 
     if sys.platform == "win32":
         return asyncio.run(run())
     import uvloop
 
     return uvloop.run(run())
+
+
+def serve_detached(settings: Settings) -> Started:
+    """Run a server in the background, and return when it is ready.
+
+    Raises:
+        StartError: It can't start.
+    """
+    folder = DataFolder(settings.data)
+    folder.acquire()  # made, and nobody else's: what else is wrong is told by the log
+    folder.release()
+
+    def run(ready: Ready) -> int:
+        return serve(settings, ready=ready, log_file=folder.server_log)
+
+    return start(run, folder.server_log)

@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.bus.access import Access
 from antiphon.bus.topics import matches
+from antiphon.bus.traces import any_traced
 from antiphon.messages import Event
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Batch:
         data: Each event as wire JSON; as long as ``seqs`` and ``topics``.
         topic_set: The distinct topics in it.
         size_bytes: Of ``data``.
+        traced: One of the events has a trace; known once they are decoded.
     """
 
     __slots__ = (
@@ -121,6 +123,7 @@ class Batch:
         "size_bytes",
         "topic_set",
         "topics",
+        "traced",
         "upto",
     )
 
@@ -144,6 +147,7 @@ class Batch:
         self._events: list[Event] | None = None
         self._shelf = shelf
         self._views: dict[Audience, View | None] = {}
+        self.traced = False
 
     def __len__(self) -> int:
         return len(self.seqs)
@@ -153,6 +157,7 @@ class Batch:
         """The events, decoded once however many ask."""
         if self._events is None:
             self._events = [_decode(data) for data in self.data]
+            self.traced = any_traced(self._events)
             if self._shelf is not None:
                 self._shelf.keep(self)
         return self._events

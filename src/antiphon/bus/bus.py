@@ -7,11 +7,12 @@ Every entry checks its topic, pattern, payload and access here, once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Unpack
 
-from antiphon.actors import ActorRef, current_trace
+from antiphon.actors import ActorRef, Trace, current_trace
+from antiphon.actors.spans import Span, begin_span, end_with, recording
 from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
 from antiphon.bus.durable import Lease
@@ -37,6 +38,7 @@ from antiphon.bus.store import Query, Stored, StoreStatus
 from antiphon.bus.subscription import Subscription
 from antiphon.bus.terms import MEMBERS, Terms, TermsAsked, check_terms
 from antiphon.bus.topics import check_pattern, check_topic, matches
+from antiphon.bus.traces import TRACEPARENT
 from antiphon.bus.wording import Letterhead, Stamp, full, plain
 from antiphon.errors import (
     BadRequest,
@@ -56,7 +58,6 @@ from antiphon.messages import DurableInfo, EventIn, Level, Published, TopicInfo
 
 PATTERNS = 32
 QUERY_LIMIT = 500
-TRACEPARENT = "traceparent"
 EPHEMERAL = ("*.typing", "_sys.stats.*")
 TOPICS_KEPT = 100_000
 NONE_GIVEN = (None,) * 7
@@ -183,7 +184,7 @@ class Bus:
             check_schemas(topic, payload, head.schemas)
         if expect_last_seq is not None:
             _check_expected(topic, expect_last_seq, head.ephemeral)
-        trace = current_trace()
+        trace, span = current_trace(), None
         others = (source, time, correlation_id, causation_id, key, headers, trace)
         if id is None and type == "custom.event" and others == NONE_GIVEN:
             name = new_id()
@@ -200,9 +201,13 @@ class Bus:
                 key=key,
                 headers=headers,
             )
-            if trace is not None:
-                headers = add_header(headers, TRACEPARENT, trace.traceparent)
+            when = datetime.now(UTC) if time is None else to_utc(time)
             name = new_id() if id is None else id
+            if trace is not None:
+                if recording():
+                    span = _publishing(topic, name, len(words), trace)
+                own = trace if span is None else span.trace
+                headers = add_header(headers, TRACEPARENT, own.traceparent)
             body = full(
                 words,
                 id=name,
@@ -210,18 +215,23 @@ class Bus:
                 type=type,
                 source=principal.source if source is None else source,
                 principal=principal.name,
-                time=datetime.now(UTC) if time is None else to_utc(time),
+                time=when,
                 correlation_id=correlation_id,
                 causation_id=causation_id,
                 key=key,
                 headers=headers,
             )
         if len(body) >= EVENT_BYTES:
-            raise PayloadTooLarge(
+            large = PayloadTooLarge(
                 f"an event of {len(body) + 1} bytes is over the limit of {EVENT_BYTES}",
                 limit=EVENT_BYTES,
             )
+            if span is not None:
+                span.end(PayloadTooLarge.__name__)
+            raise large
         future: asyncio.Future[Published] = self._log.loop.create_future()
+        if span is not None:
+            future.add_done_callback(end_with(span))
         if remote and self.quotas is not None:
             try:
                 self.quotas.charge(principal, len(body))
@@ -674,13 +684,20 @@ class Bus:
         return rows[0].data if rows and principal.access.may_see(rows[0].topic) else None
 
     def topics(
-        self, patterns: Sequence[str] = ("*",), *, principal: Principal = SYSTEM
+        self,
+        patterns: Sequence[str] = ("*",),
+        *,
+        principal: Principal = SYSTEM,
+        after: str = "",
+        limit: int | None = None,
     ) -> list[TopicInfo]:
-        """The stored topics by name, with counts."""
+        """The stored topics by name, with counts: past *after*, and *limit* of them at most."""
         checked = self.check_patterns(patterns, principal, narrow=True)
         seen = self._topics_seen(checked, principal)
-        names = self._log.topics if seen is None else seen
-        return [self._topic(name) for name in sorted(names)]
+        names: Iterable[str] = self._log.topics if seen is None else seen
+        if after:
+            names = (name for name in names if name > after)
+        return [self._topic(name) for name in sorted(names)[:limit]]
 
     def _topic(self, name: str) -> TopicInfo:
         state = self._log.topics[name]
@@ -691,6 +708,18 @@ class Bus:
             first_seq=state.first_seq,
             last_seq=state.last_seq,
         )
+
+
+def _publishing(topic: str, id: str, size: int, trace: Trace) -> Span | None:
+    """The step of publishing, until the event is taken or refused."""
+    told = {
+        "messaging.operation.type": "send",
+        "messaging.operation.name": "publish",
+        "messaging.destination.name": topic,
+        "messaging.message.id": id,
+        "messaging.message.body.size": size,
+    }
+    return begin_span(f"publish {topic}", "producer", trace, told)
 
 
 def _check_expected(topic: str, seq: int, ephemeral: bool) -> None:

@@ -13,6 +13,7 @@ from antiphon.bus.claims import Claim
 from antiphon.bus.durable import Lease
 from antiphon.bus.notices import Ended
 from antiphon.bus.protocol import Subscribe
+from antiphon.bus.traces import any_traced, with_traces
 from antiphon.errors import BusError, cut
 from antiphon.messages import Event
 
@@ -70,7 +71,8 @@ class DurableSource(EventSource):
             if not isinstance(taken, list):
                 return taken
             self._hand = taken
-        return [claim.event for claim in self._hand]
+        events = [claim.event for claim in self._hand]
+        return with_traces(events) if any_traced(events) else events
 
     def advance(self, count: int) -> bool:
         done, self._hand = self._hand[:count], self._hand[count:]

@@ -14,6 +14,7 @@ from antiphon.bus.batch import Slice
 from antiphon.bus.durable_source import DurableSource
 from antiphon.bus.log import Log
 from antiphon.bus.protocol import BusMessage, Subscribe, Unsubscribe
+from antiphon.bus.traces import with_traces
 from antiphon.errors import ActorDead, BadRequest, BusError
 from antiphon.messages import Event
 
@@ -45,7 +46,10 @@ class ActorSubscription(EventSource):
 
     def take(self, limit: int) -> Sequence[Event] | Notice | None:
         taken = self.subscription.peek(limit)
-        return taken.events if isinstance(taken, Slice) else taken
+        if not isinstance(taken, Slice):
+            return taken
+        events = taken.events
+        return with_traces(events) if taken.view.batch.traced else events
 
     def advance(self, count: int) -> bool:
         return self.subscription.advance(count)

@@ -13,7 +13,7 @@ Promises: docs/semantics/topics.md#events.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
@@ -317,8 +317,19 @@ def decode_publish(data: bytes) -> EventIn | list[EventIn | BusError]:
     """
     if not data.lstrip(b" \t\r\n").startswith(b"["):
         return decode_event(data)
+    return decode_each(data, decode_event)
+
+
+def decode_each(
+    data: bytes, decode: Callable[[bytes | msgspec.Raw], EventIn]
+) -> list[EventIn | BusError]:
+    """Read a JSON list of events, each by *decode*; its refusal stands in the event's place.
+
+    Raises:
+        InvalidPayload: It can't be told which event of it is bad.
+    """
     try:
-        return [_decode_or_error(raw) for raw in _decode_raws(data)]
+        return [_decode_or_error(raw, decode) for raw in _decode_raws(data)]
     except RecursionError:
         refusal = InvalidPayload(f"payload is nested deeper than {DEPTH}", limit=DEPTH)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -326,12 +337,14 @@ def decode_publish(data: bytes) -> EventIn | list[EventIn | BusError]:
     found = parts(data.decode(errors="replace"))
     if found is None:
         raise refusal
-    return [_decode_or_error(part.encode()) for part in found]
+    return [_decode_or_error(part.encode(), decode) for part in found]
 
 
-def _decode_or_error(raw: bytes | msgspec.Raw) -> EventIn | BusError:
+def _decode_or_error(
+    raw: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], EventIn]
+) -> EventIn | BusError:
     try:
-        return decode_event(raw)
+        return decode(raw)
     except BusError as error:
         return error
 

@@ -95,7 +95,11 @@ class Janitor:
         """
         self._look_at_clock()
         more = await self._compact()
-        for stock in take_stock(self.policies, self._log.topics):
+        edits = self._log.removals.edits
+        stocks = await take_stock(self.policies, self._log.topics)
+        if self._log.removals.edits != edits:
+            return True  # others removed something meanwhile: take stock anew
+        for stock in stocks:
             more |= await self._clean(stock)
         now = self._clock.steady()
         if now >= self._next_disk:
@@ -237,7 +241,7 @@ class Janitor:
 
     async def report(self) -> RetentionInfo:
         """Each policy with what it holds, and what it will remove when."""
-        stocks = take_stock(self.policies, self._log.topics)
+        stocks = await take_stock(self.policies, self._log.topics)
         return RetentionInfo(
             policies=[await self._describe(stock) for stock in stocks],
             doubt=self.doubt,

@@ -76,6 +76,8 @@ class Log:
         self.waiting = 0
         self.waiting_bytes = 0
         self.counters = {"published": 0, "duplicates": 0, "refused": 0, "overloaded": 0}
+        self.delivered = 0
+        self._missed_before = 0
         self.removals = Removals(self)
         self.open_subscriptions: dict[Subscription, None] = {}
         self._audiences: dict[tuple[tuple[str, ...], Access], Audience] = {}
@@ -410,8 +412,14 @@ class Log:
     def drop(self, subscription: Subscription) -> None:
         """Take a closed subscription out of the table."""
         subscription.audience.parked.pop(subscription, None)
-        self.open_subscriptions.pop(subscription, None)
+        if self.open_subscriptions.pop(subscription, self) is None:
+            self._missed_before += subscription.missed
         self.leave(subscription.audience)
+
+    @property
+    def missed(self) -> int:
+        """Ephemeral events that subscriptions did not get, open and closed ones; see theirs."""
+        return self._missed_before + sum(one.missed for one in self.open_subscriptions)
 
     @property
     def subscriptions(self) -> int:

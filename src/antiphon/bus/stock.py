@@ -1,7 +1,8 @@
-"""What the topics of one policy hold, and which of it goes first. Pure."""
+"""What the topics of one policy hold, and which of it goes first. Pure, but for its turns."""
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
@@ -13,6 +14,9 @@ from antiphon.bus.store import TopicState
 SPAN = 5_000
 LONGEST_SPAN = 50_000
 """Most seqs that one step looks across, so that it stays short whatever lies between."""
+
+TURN_TOPICS = 2_000
+"""Topics that are looked at before others have a turn."""
 
 Holds: TypeAlias = Callable[[str], int | None]
 """For a topic: up to which seq no durable subscription needs it; None if none reads it."""
@@ -133,12 +137,14 @@ class Stock:
         return max(SPAN, min(likely, LONGEST_SPAN))
 
 
-def take_stock(policies: Policies, topics: Mapping[str, TopicState]) -> list[Stock]:
-    """The stock of each policy, in the policies' order."""
+async def take_stock(policies: Policies, topics: Mapping[str, TopicState]) -> list[Stock]:
+    """The stock of each policy, in the policies' order; others have turns meanwhile."""
     stocks = {policy.pattern: Stock(policy, topics) for policy in policies.all}
-    for name, state in topics.items():
-        policy = policies.of(name)
-        if policy is not None:
+    for count, name in enumerate(list(topics), start=1):
+        if count % TURN_TOPICS == 0:
+            await asyncio.sleep(0)
+        state, policy = topics.get(name), policies.of(name)
+        if state is not None and policy is not None:
             stocks[policy.pattern].add(name, state)
     return list(stocks.values())
 

@@ -148,6 +148,7 @@ class Subscription:
         False: nothing is left, as if ``peek`` had said None. A live reader parks right
         here, so that a batch costs it one look and not two.
         """
+        self._log.delivered += count
         view = self._view
         if self._handing is not None or view is None:
             self._handing = None  # and a view that came since was not peeked yet

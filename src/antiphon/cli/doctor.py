@@ -75,7 +75,7 @@ def doctor(
         check_lock(folder),
         *check_log(folder),
         check_disk(folder),
-        check_port(settings.host, settings.port, folder),
+        check_port(settings.host, settings.port if settings.tcp else 0, folder),
     ]
     for found in findings:
         _show(found, as_json=as_json)
@@ -251,7 +251,7 @@ def check_port(host: str, port: int, folder: Path) -> Finding:
     server = read_server_file(folder)
     if server is not None:
         try:
-            with HttpClient(Endpoint(server.url), timeout=5.0) as client:
+            with HttpClient(Endpoint(server.url, cert=server.cert), timeout=5.0) as client:
                 client.health()
         except NoServer:
             pass  # left by a server that was killed; the port itself decides

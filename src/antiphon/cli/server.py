@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -18,8 +18,15 @@ from antiphon.client.endpoint import NoServer
 from antiphon.errors import AntiphonError, StartError
 from antiphon.places import config_file, data_folder
 
+if TYPE_CHECKING:
+    from antiphon.settings import Settings
+
 SHUTDOWN_S = 60.0
 LOOK_EVERY_S = 0.05
+
+
+def _file(text: str) -> Any:
+    return typer.Option(metavar="FILE", help=text)
 
 
 def serve(
@@ -46,6 +53,35 @@ def serve(
     open_page: Annotated[
         bool | None, typer.Option("--open", help="Open the page in the browser.")
     ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once it is ready; it goes on by itself.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, _file("Serve TLS with this certificate; needs --tls-key.")
+    ] = None,
+    tls_key: Annotated[Path | None, _file("The key of the certificate.")] = None,
+    uds: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Listen on this Unix socket, too.")
+    ] = None,
+    no_tcp: Annotated[bool, typer.Option("--no-tcp", help="Listen on --uds alone.")] = False,
+    insecure_bind: Annotated[
+        bool | None,
+        typer.Option("--insecure-bind", help="Let other machines in without TLS: tokens in clear."),
+    ] = None,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name that the server is reached by; repeatable."),
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where browsers find it behind a proxy.")
+    ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Believe X-Forwarded headers from this address, network, or unix; repeatable.",
+        ),
+    ] = None,
 ) -> int:
     """Start the server, and stay until it ends."""
     if sys.platform == "win32":
@@ -56,6 +92,14 @@ def serve(
     flags: dict[str, Any] = {
         "port": port,
         "host": host,
+        "tcp": False if no_tcp else None,
+        "uds": uds,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "insecure_bind": insecure_bind,
+        "host_names": host_name or None,
+        "public_url": public_url,
+        "proxies": proxy or None,
         "data": data,
         "workspace": workspace,
         "ignore": ignore or None,
@@ -63,7 +107,30 @@ def serve(
         "ready_file": ready_file,
         "open": open_page,
     }
-    return serve_app(load(flags).settings)
+    settings = load(flags).settings
+    return _in_background(settings) if detach else serve_app(settings)
+
+
+def _in_background(settings: Settings) -> int:
+    from antiphon.app import NotStartedError, serve_detached
+
+    try:
+        started = serve_detached(settings)
+    except NotStartedError as error:
+        console.complain(str(error))
+        for line in error.said:
+            print(console.clean(line), file=sys.stderr)
+        return 1
+    facts = started.facts
+    address = facts.get("page_url", facts["url"])
+    if sys.stdout.isatty() and address.startswith("http"):
+        # As without --detach: only a person's terminal is told the token.
+        address = f"{address}/#token={Path(facts['token_file']).read_text('ascii').strip()}"
+    console.say(f"open     {address}")
+    console.say(f"process  {started.pid}")
+    console.say(f"log      {facts['log_file']}")
+    console.say(f"stop     antiphon shutdown --data {settings.data}")
+    return 0
 
 
 def status(as_json: JsonOption = False, data: DataOption = None, url: UrlOption = None) -> None:

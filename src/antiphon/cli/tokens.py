@@ -135,11 +135,11 @@ def rotate(data: DataOption = None, url: UrlOption = None) -> None:
 
 def _rotate_alone(path: Path) -> None:
     """Replace it while no server holds the folder."""
+    if not path.is_dir():
+        raise StartError(f"there is no data folder {path}, so no admin token to replace")
     from antiphon.app.folder import DataFolder
     from antiphon.gateway import make_token
 
-    if not path.is_dir():
-        raise StartError(f"there is no data folder {path}, so no admin token to replace")
     folder = DataFolder(path)
     folder.acquire()
     try:

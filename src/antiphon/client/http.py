@@ -8,6 +8,7 @@ wrote, so that whoever prints or stores them changes nothing; decode them with
 from __future__ import annotations
 
 import http.client
+import socket
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -15,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from antiphon.client.endpoint import Endpoint, NoServer
+from antiphon.client.endpoint import Endpoint, NoServer, reason
 from antiphon.client.problems import error_from
 from antiphon.errors import BusError
 from antiphon.messages import (
@@ -45,6 +46,8 @@ T = TypeVar("T")
 
 PAGE_EVENTS = 500
 """The most events that the server gives in one page."""
+TOPICS = 10_000
+"""The most topics of one list."""
 
 
 class RawPage(NamedTuple):
@@ -79,8 +82,7 @@ class HttpClient:
 
     def __init__(self, endpoint: Endpoint, *, timeout: float = 30.0) -> None:
         self.endpoint = endpoint
-        kind = http.client.HTTPSConnection if endpoint.secure else http.client.HTTPConnection
-        self._connection = kind(endpoint.host, endpoint.port, timeout=timeout)
+        self._connection = _connection(endpoint, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -162,8 +164,15 @@ class HttpClient:
 
     def topics(self, patterns: Sequence[str] = ()) -> list[TopicInfo]:
         """List the topics in the log."""
-        path = _path("/v1/topics", [("pattern", pattern) for pattern in patterns])
-        return _decode(self.get(path), list[TopicInfo])
+        wanted: list[tuple[str, object]] = [("pattern", pattern) for pattern in patterns]
+        wanted.append(("limit", TOPICS))
+        found: list[TopicInfo] = []
+        while True:
+            after = [("after", found[-1].name)] if found else []
+            page = _decode(self.get(_path("/v1/topics", [*wanted, *after])), list[TopicInfo])
+            found += page
+            if len(page) < TOPICS:
+                return found
 
     def schemas(self) -> dict[str, Any]:
         """Read the JSON schema of each pattern that has one."""
@@ -300,10 +309,31 @@ class HttpClient:
         return headers
 
     def _broken(self, error: Exception, sent: bool) -> str:
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if sent:
-            return f"lost the server at {self.endpoint.url}: {why.lower()}"
-        return f"no server answers at {self.endpoint.url}: {why.lower()}"
+            return f"lost the server at {self.endpoint.url}: {reason(error)}"
+        return f"no server answers at {self.endpoint.url}: {reason(error)}"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, *, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _connection(endpoint: Endpoint, timeout: float) -> http.client.HTTPConnection:
+    if endpoint.unix_path is not None:
+        return _UnixConnection(endpoint.unix_path, timeout=timeout)
+    context = endpoint.tls()
+    if context is None:
+        return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=timeout)
+    return http.client.HTTPSConnection(
+        endpoint.host, endpoint.port, timeout=timeout, context=context
+    )
 
 
 def _path(path: str, wanted: Sequence[tuple[str, object]]) -> str:

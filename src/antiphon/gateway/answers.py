@@ -12,6 +12,6 @@ def json(body: object, *, status: int = 200) -> Response:
     return json_bytes(encode(body), status=status)
 
 
-def json_bytes(body: bytes, *, status: int = 200) -> Response:
-    """JSON that is written already."""
-    return Response(body, status, {"cache-control": "no-store"}, "application/json")
+def json_bytes(body: bytes, *, status: int = 200, media: str = "application/json") -> Response:
+    """JSON that is written already, of the content type *media*."""
+    return Response(body, status, {"cache-control": "no-store"}, media)

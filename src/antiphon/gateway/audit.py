@@ -50,16 +50,16 @@ class Audit:
 
     # --- refusals ---------------------------------------------------------------------------
 
-    def denied(self, reason: str, path: str) -> None:
-        """A request was turned away at the door."""
-        self._denied("door", reason, path, None)
+    def denied(self, reason: str, path: str, client: str | None) -> None:
+        """A request was turned away at the door; *client* is its address, if it has one."""
+        self._denied("door", reason, path, {"client": client})
 
     def refused(self, error: BusError, where: str, name: str | None) -> None:
         """Somebody asked for what they may not; other refusals are no matter of rights."""
         if error.code in self._folds:
-            self._denied(error.code, str(error), where, name)
+            self._denied(error.code, str(error), where, {} if name is None else {"principal": name})
 
-    def _denied(self, kind: str, reason: str, path: str, name: str | None) -> None:
+    def _denied(self, kind: str, reason: str, path: str, who: dict[str, str | None]) -> None:
         self.counters[kind] += 1
         fold, now = self._folds[kind], self._clock.now()
         if now < fold.next:
@@ -71,9 +71,8 @@ class Audit:
             "reason": redacted(reason)[:500],
             "path": redacted(path)[:200],
             "also": fold.left_out,
+            **who,
         }
-        if name is not None:
-            payload["principal"] = name
         fold.left_out = 0
         self._publish(DENIED, payload, type="denied")
 

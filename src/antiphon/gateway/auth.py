@@ -46,7 +46,8 @@ class Auth:
         sockets: Most connections of one issued token's name.
 
     Attributes:
-        unknown: How often a token or a cookie was shown that isn't known.
+        tokens: The issued ones.
+        holds: The connections.
     """
 
     def __init__(
@@ -58,7 +59,6 @@ class Auth:
         sockets: int = TOKEN_SOCKETS,
     ) -> None:
         self.tokens = Tokens() if tokens is None else tokens
-        self.unknown = 0
         self._now = now
         self._take(token)
         self.holds = Holds(sockets, now)
@@ -83,7 +83,7 @@ class Auth:
         found = self.tokens.find(token)
         if is_admin:
             return self._admin
-        return self._counted(None if found is None else self._living(*found))
+        return None if found is None else self._living(*found)
 
     def _living(self, grant: Grant, secret: Secret) -> Pass | None:
         now = self.now()
@@ -92,10 +92,6 @@ class Auth:
         self.tokens.used(grant, secret, now)
         expires = None if secret.expires is None else secret.expires.timestamp()
         return Pass(secret.id, grant, expires)
-
-    def _counted(self, passed: Pass | None) -> Pass | None:
-        self.unknown += passed is None
-        return passed
 
     def hold(self, passed: Pass, ended: Ended, *, spare: int = 0) -> Callable[[], None]:
         """Let *ended* be called when the token ends, while a connection lives by it.
@@ -137,7 +133,7 @@ class Auth:
         """Whose login *value* is; None if it is none, too old, or its token has ended."""
         login, dot, signature = value.rpartition(".")
         if not dot or not hmac.compare_digest(_digest(self._sign(login)), _digest(signature)):
-            return self._counted(None)
+            return None
         id, made, _ = login.split(".")
         if self._now() - int(made) > COOKIE_S:
             return None

@@ -24,7 +24,7 @@ async def read_json(request: Request, *, empty: bool = False, limit: int = BODY_
         BadRequest: It is not said to be JSON, or did not come in time.
         PayloadTooLarge: It has more than *limit* bytes.
     """
-    body = await _read(request, limit)
+    body = await read_body(request, limit=limit)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (empty and not body and not kind):
         raise BadRequest(
@@ -33,7 +33,13 @@ async def read_json(request: Request, *, empty: bool = False, limit: int = BODY_
     return body
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, *, limit: int = BODY_BYTES) -> bytes:
+    """The body, of whatever type.
+
+    Raises:
+        BadRequest: It did not come in time.
+        PayloadTooLarge: It has more than *limit* bytes.
+    """
     parts: list[bytes] = []
     size = 0
     try:

@@ -406,7 +406,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
     def _publish(self, ask: Publish) -> None:
         """Hand the events over now, in order; answer when all are stored or refused."""
         events = [_read(raw) for raw in ask.events]
-        submitted = submit(self._bus, events, self._principal, ask.level)
+        submitted = submit(self._bus, events, self._principal, ask.level, refused=self._refused)
 
         async def answer() -> None:
             self._put_results(ask, await results(submitted))

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon.errors import Forbidden
+from antiphon.gateway.forwarded import Proxies, behind, on_unix, values
 from antiphon.gateway.headers import SECURITY_HEADERS
+from antiphon.gateway.names import NOTHING, Names
 from antiphon.gateway.problems import problem_response, reject_socket
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -23,7 +25,12 @@ CSRF_HEADER = b"x-antiphon"
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a request says about where it comes from; each header's every value."""
+    """What a request says about where it comes from; each header's every value.
+
+    Attributes:
+        unix: It came on the Unix socket.
+        asked: The host that a believed proxy was asked for.
+    """
 
     socket: bool
     method: str
@@ -33,42 +40,47 @@ class Claims:
     site: tuple[str, ...]
     token: bool
     csrf: bool
+    unix: bool = False
+    asked: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, scope: Scope) -> Claims:
+    def of(cls, scope: Scope, proxies: Proxies) -> Claims:
         """Read them from an ASGI scope."""
-
-        def values(name: bytes) -> tuple[str, ...]:
-            return tuple(v.decode("latin-1") for n, v in scope["headers"] if n == name)
-
         return cls(
             socket=scope["type"] == "websocket",
             method=scope.get("method", "GET"),
             path=scope["path"],
-            host=values(b"host"),
-            origin=values(b"origin"),
-            site=values(b"sec-fetch-site"),
-            token=bool(values(b"authorization")),
-            csrf=values(CSRF_HEADER) == ("1",),
+            host=values(scope, b"host"),
+            origin=values(scope, b"origin"),
+            site=values(scope, b"sec-fetch-site"),
+            token=bool(values(scope, b"authorization")),
+            csrf=values(scope, CSRF_HEADER) == ("1",),
+            unix=on_unix(scope),
+            asked=values(scope, b"x-forwarded-host") if proxies.believes(scope) else (),
         )
 
 
 class Rules:
-    """Who is let in, for a server at *port*. Pure."""
+    """Who is let in. Pure.
 
-    def __init__(self, port: int) -> None:
-        names = ("127.0.0.1", "localhost", "[::1]")
-        self.hosts = frozenset(f"{name}:{port}" for name in names)
-        if port == 80:
-            self.hosts |= frozenset(names)
-        self.origins = frozenset(f"http://{host}" for host in self.hosts)
+    Args:
+        tcp: The names of the server on TCP.
+        unix: Its names on the Unix socket.
+    """
+
+    def __init__(self, tcp: Names, unix: Names = NOTHING) -> None:
+        self._tcp = tcp
+        self._unix = unix
 
     def refusal(self, claims: Claims) -> str | None:
         """Why the request is turned away, or None."""
-        if len(claims.host) != 1 or claims.host[0].lower() not in self.hosts:
+        names = self._unix if claims.unix else self._tcp
+        if not _is_one_of(names.hosts, claims.host):
             return _named("host", claims.host)
+        if claims.asked and not _is_one_of(names.hosts, claims.asked):
+            return _named("forwarded host", claims.asked)
         if claims.origin:
-            if len(claims.origin) != 1 or claims.origin[0].lower() not in self.origins:
+            if not _is_one_of(names.origins, claims.origin):
                 return _named("origin", claims.origin)
         elif claims.path.startswith("/v1/") and not claims.socket:
             return self._without_origin(claims)
@@ -93,6 +105,10 @@ class Rules:
         return "a request with a cookie needs the header X-Antiphon: 1"
 
 
+def _is_one_of(allowed: frozenset[str], given: tuple[str, ...]) -> bool:
+    return len(given) == 1 and given[0].lower() in allowed
+
+
 def _named(what: str, values: tuple[str, ...]) -> str:
     if not values:
         return f"the {what} is missing"
@@ -103,29 +119,39 @@ class Guard:
     """The rules, in front of an ASGI application.
 
     Args:
-        denied: Told of each refusal: the reason and the path.
+        denied: Told of each refusal: the reason, the path and the client's address.
+        proxies: Whose word about their clients is believed.
     """
 
-    def __init__(self, app: ASGIApp, rules: Rules, *, denied: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        rules: Rules,
+        *,
+        denied: Callable[[str, str, str | None], None],
+        proxies: Proxies,
+    ) -> None:
         self._app = app
         self._rules = rules
         self._denied = denied
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return
-        claims = Claims.of(scope)
+        claims = Claims.of(scope, self._proxies)
+        scope = behind(scope, self._proxies)
         why = self._rules.refusal(claims)
+        if why is not None:
+            self._denied(why, claims.path, scope["client"][0] if scope.get("client") else None)
         if claims.socket:
             if why is not None:
-                self._denied(why, claims.path)
                 await reject_socket(send, Forbidden(why))
                 return
             await self._app(scope, receive, send)
             return
         guarded = _secured(send)
         if why is not None:
-            self._denied(why, claims.path)
             await problem_response(Forbidden(why))(scope, receive, guarded)
             return
         await self._app(scope, receive, guarded)

@@ -33,13 +33,16 @@ from antiphon.gateway.operations import (
 from antiphon.gateway.problems import HANDLERS, on_bus_error
 from antiphon.gateway.publishing import Patience
 from antiphon.gateway.register import Register
+from antiphon.gateway.routes.documents import DocumentRoutes
 from antiphon.gateway.routes.events import EventRoutes
+from antiphon.gateway.routes.metrics import MetricsRoutes
 from antiphon.gateway.routes.running import RunningRoutes, Workers
 from antiphon.gateway.routes.server import ServerRoutes
 from antiphon.gateway.routes.subscriptions import SubscriptionRoutes
 from antiphon.gateway.routes.tokens import TokenRoutes
 from antiphon.gateway.routes.topics import TopicRoutes
 from antiphon.gateway.sse import EventStreams
+from antiphon.gateway.traffic import Traffic
 
 
 class Http:
@@ -68,6 +71,7 @@ class Http:
         status: Callable[[], Any],
         shutdown: Callable[[], None],
         page_folder: page.Page,
+        traffic: Traffic,
     ) -> None:
         self._auth = auth
         self._audit = audit
@@ -76,11 +80,14 @@ class Http:
         self._patience = Patience()
         self.operations: list[Operation] = [
             *ServerRoutes(bus, auth, audit, port, status=status, shutdown=shutdown).operations(),
-            *EventRoutes(bus, self._patience).operations(),
+            *EventRoutes(bus, self._patience, audit.refused).operations(),
             *TopicRoutes(bus, system).operations(),
             *RunningRoutes(system, workers, audit).operations(),
             *SubscriptionRoutes(bus, streams, register).operations(),
             *TokenRoutes(issuer).operations(),
+            *DocumentRoutes(bus, port, lambda: self.operations).operations(),
+            *MetricsRoutes(bus, system, traffic, status).operations(),
+            SOCKET,
         ]
 
     def give_up(self) -> None:
@@ -91,7 +98,6 @@ class Http:
         """The routes as an ASGI application."""
         found = [
             *routes(self.operations, self._who),
-            Route("/v1/ws", _no_handshake),
             Route("/v1/{rest:path}", self._nowhere),
             Route("/{name:path}", self._page.__call__),
         ]
@@ -138,8 +144,19 @@ class Http:
         raise NotFound(f"nothing is at {cut(request.url.path)}", value=request.url.path)
 
 
-async def _no_handshake(request: Request) -> Response:
+async def _no_handshake(request: Request, principal: Principal) -> Response:
     raise BadRequest(
         "/v1/ws takes WebSocket handshakes: HTTP/1.1, no body, Upgrade: websocket,"
         " Sec-WebSocket-Version: 13, one Sec-WebSocket-Key and at most one Origin"
     )
+
+
+SOCKET = Operation(
+    method="GET",
+    path="/v1/ws",
+    summary="The WebSocket, subprotocol bus.v1.json",
+    about="Its frames are in `/asyncapi.json`; the token goes into the first of them.",
+    handle=_no_handshake,
+    right=Right.ANYBODY,
+    status=101,
+)

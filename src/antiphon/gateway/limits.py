@@ -10,11 +10,14 @@ FRAME_BYTES = 1024 * 1024
 SUBSCRIPTIONS = 128
 PUBLISH_EVENTS = 1000
 WINDOW = 10_000
+TOPICS = 10_000
+"""Of one list."""
 BODY_BYTES = 4 * 1024 * 1024
 LOGIN_BYTES = 4 * 1024
 HEADERS_BYTES = 64 * 1024
 DELAY_MS = 24 * 3600 * 1000
 """Longest wait that a client may ask for before an event comes again."""
+CONNECTIONS = 4096
 SOCKETS = 1024
 TOKEN_SOCKETS = 64
 
@@ -36,6 +39,8 @@ COMMENT_S = 15.0
 """An event stream says something at least so often."""
 CUT_S = 1.0
 """An event stream that must end and whose client doesn't read is cut off after so long."""
+HANDSHAKE_S = 10.0
+"""Of TLS, before there are headers."""
 HEADERS_S = 10.0
 BODY_S = 30.0
 WRITE_S = 30.0

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from antiphon.bus import Access, Principal
 from antiphon.errors import Forbidden
 from antiphon.gateway.holds import Pass
+from antiphon.gateway.traffic import VISIT, Visit
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 KnownHandler: TypeAlias = Callable[[Request, Principal], Awaitable[Response]]
@@ -54,18 +55,36 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A body that is not plain JSON.
+
+    Attributes:
+        media: Its content type.
+        kind: Its type, as it reads in JSON; ``str`` for text.
+    """
+
+    media: str
+    kind: Any = str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method of one path.
 
     Attributes:
         path: As Starlette writes it; a ``{name:path}`` takes slashes.
         summary: One line for people.
+        about: What else they should know, in Markdown.
+        parts: What stands in the path, in order.
         body: The type of the JSON body; None if there is none.
         optional_body: It may be absent.
         answers: The type of the JSON answer; None if there is none.
         status: Of the answer when all went well.
         query: Its parameters; no others are known to it.
         codes: Refusals of its own, beside those that every operation knows.
+        takes: What the body can be besides *body*.
+        gives: What the answer can be besides *answers*.
+        gives_headers: Headers of its answer, with what they say.
     """
 
     method: str
@@ -79,6 +98,16 @@ class Operation:
     status: int = 200
     query: tuple[Parameter, ...] = ()
     codes: tuple[str, ...] = ()
+    about: str = ""
+    parts: tuple[Parameter, ...] = ()
+    takes: tuple[Content, ...] = ()
+    gives: tuple[Content, ...] = ()
+    gives_headers: tuple[Parameter, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As people write it."""
+        return f"{self.method} {self.path.replace(':path}', '}')}"
 
 
 def check_right(operation: Operation, principal: Principal) -> None:
@@ -131,8 +160,12 @@ def routes(
 def _route(
     path: str, methods: dict[str, Operation], who: Callable[[Operation, Request], Principal]
 ) -> Route:
+    names = {method: operation.name for method, operation in methods.items()}
+
     async def answer(request: Request) -> Response:
-        operation = methods["GET" if request.method == "HEAD" else request.method]
+        method = "GET" if request.method == "HEAD" else request.method
+        operation = methods[method]
+        request.scope.setdefault(VISIT, Visit()).operation = names[method]
         return await operation.handle(request, who(operation, request))
 
     return Route(path, answer, methods=list(methods))

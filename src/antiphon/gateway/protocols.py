@@ -20,6 +20,7 @@ from websockets.server import ServerProtocol
 
 from antiphon.bus.allowance import Allowance
 from antiphon.errors import BadRequest
+from antiphon.gateway.crowd import Crowd
 from antiphon.gateway.headers import SECURITY_HEADERS
 from antiphon.gateway.inlet import PART_BYTES, Inlet
 from antiphon.gateway.limits import (
@@ -106,21 +107,24 @@ class PatientHttp(H11Protocol):
     _headers_by: asyncio.TimerHandle | None = None
     _taken_by: asyncio.TimerHandle | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, crowd: Crowd, **options: Any) -> None:
         super().__init__(*args, **options)
         self.framing = self.conn = Framing()
         self._serve = self.app
         self.app = self._serve_with_abort
+        self._crowd = crowd
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._inlet = Inlet(transport, handle=self._handle, room=self._room)
         super().connection_made(cast(asyncio.Transport, self._inlet))
         self._await_headers()
+        self._crowd.came(transport)
 
     def data_received(self, data: bytes) -> None:
         self._inlet.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._crowd.left(self._inlet.transport)
         self._inlet.shut()
         self._stop_waiting()
         self._taken()
@@ -131,6 +135,7 @@ class PatientHttp(H11Protocol):
         super().data_received(part)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
+            self._crowd.is_busy(self._inlet.transport)
         elif self._headers_by is None and self.conn.trailing_data[0]:
             self._await_headers()  # the next request of this connection has begun
         return self.framing.units - before
@@ -146,6 +151,7 @@ class PatientHttp(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._crowd.is_idle(self._inlet.transport)
         self._inlet.go_on()
 
     async def _serve_with_abort(self, scope: Any, receive: Any, send: Any) -> None:
@@ -205,6 +211,7 @@ class PatientHttp(H11Protocol):
         self._inlet.shut()
         self.connections.discard(self)
         socket = ResoluteSocket(self.config, self.server_state, self.app_state)
+        socket.crowd = self._crowd
         socket.connection_made(self._inlet.transport)
         socket.begin(self._handshake, self.headers)
         self._inlet.transport.set_protocol(socket)
@@ -250,6 +257,7 @@ class PatientHttp(H11Protocol):
 class ResoluteSocket(WebSocketsSansIOProtocol):
     """WebSocket by websockets; no client can keep it open or busy by doing next to nothing."""
 
+    crowd: Crowd
     _inlet: Inlet
     _answer_by: asyncio.TimerHandle | None = None
     _frames = 0
@@ -259,7 +267,8 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
         """There is room again, or never any more; whoever writes puts its own in this place."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._inlet = Inlet(cast(asyncio.Transport, transport), handle=self._handle)
+        self._socket = cast(asyncio.Transport, transport)  # frames don't pass by the inlet
+        self._inlet = Inlet(self._socket, handle=self._handle)
         self._idle = Allowance(IDLE_FRAMES, IDLE_FRAMES_PER_S, self.loop.time())
         super().connection_made(cast(asyncio.Transport, self._inlet))
 
@@ -281,11 +290,17 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
     @property
     def is_gone(self) -> bool:
         """Whether nothing can be written any more."""
-        return self._lost or self.conn.state is not State.OPEN or self.transport.is_closing()
+        return self._lost or self.conn.state is not State.OPEN or self._socket.is_closing()
 
-    def write_text(self, parts: Sequence[bytes]) -> None:
-        """Write one text frame, whose payload is in pieces; what many share is not copied."""
-        self.transport.writelines((_header(sum(map(len, parts))), *parts))
+    def write_text(self, parts: Sequence[bytes]) -> int:
+        """Write one text frame, whose payload is in pieces; what many share is not copied.
+
+        Returns:
+            The bytes of its text.
+        """
+        size = sum(map(len, parts))
+        self._socket.writelines((_header(size), *parts))
+        return size
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -293,7 +308,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
 
     def cut_unwritten(self) -> bool:
         """End the connection if something lies unwritten in this process; whether it did."""
-        if self._lost or not self._inlet.transport.get_write_buffer_size():
+        if self._lost or not self._socket.get_write_buffer_size():
             return False
         self._cut()
         return True
@@ -341,6 +356,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self.crowd.left(self._inlet.transport)
         self._inlet.flush()
         if self._answer_by is not None:
             self._answer_by.cancel()

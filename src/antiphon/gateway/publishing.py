@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from antiphon.bus import Bus, Principal
@@ -25,10 +25,24 @@ class Submitted(NamedTuple):
 
 
 def submit(
-    bus: Bus, events: Iterable[EventIn | BusError], principal: Principal, level: Level
+    bus: Bus,
+    events: Iterable[EventIn | BusError],
+    principal: Principal,
+    level: Level,
+    *,
+    refused: Callable[[BusError], None] | None = None,
 ) -> list[Submitted]:
-    """Hand *events* to the bus, in order; an error in the place of an event is its result."""
-    return [_submit_one(bus, event, principal, level) for event in events]
+    """Hand *events* to the bus, in order; an error in the place of an event is its result.
+
+    Args:
+        refused: Told of those that were refused at once.
+    """
+    submitted = [_submit_one(bus, event, principal, level) for event in events]
+    if refused is not None:
+        for one in submitted:
+            if isinstance(one.outcome, BusError):
+                refused(one.outcome)
+    return submitted
 
 
 def _submit_one(

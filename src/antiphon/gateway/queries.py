@@ -1,4 +1,4 @@
-"""Query strings of ``GET /v1/events``: what may stand there, and what it means. Pure."""
+"""Query strings of ``/v1/events`` and ``/v1/topics``: what may stand there, what it means. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 
 from antiphon.bus.position import START_WORDS
 from antiphon.errors import BadRequest, cut
+from antiphon.gateway.limits import TOPICS
 
 SINGLE = frozenset(
     {"after", "before", "order", "since", "until", "type", "source", "correlation_id", "limit"}
@@ -17,16 +18,27 @@ SINGLE = frozenset(
 TIMES = frozenset({"since", "until"})
 
 
-def patterns_of(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """The patterns of a query that takes nothing else; ``*`` if there are none.
+def topics_of(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], str, int]:
+    """The patterns of a list of topics, the name that it goes on after, and how many it has.
 
     Raises:
-        BadRequest: There is another parameter.
+        BadRequest: There is another parameter, or one of these is given twice or can't be read.
     """
     patterns, rest = _split(pairs)
-    if rest:
-        raise BadRequest(f"unknown parameter {cut(rest[0][0])}, known is pattern", value=rest[0][0])
-    return patterns
+    given: dict[str, str] = {}
+    for name, text in rest:
+        if name not in ("after", "limit"):
+            known = "pattern, after, limit"
+            raise BadRequest(f"unknown parameter {cut(name)}, known are {known}", value=name)
+        if name in given:
+            raise BadRequest(f"{name} is given twice", value=text)
+        given[name] = text
+    limit = _number(given.get("limit", str(TOPICS)))
+    if not 1 <= limit <= TOPICS:
+        raise BadRequest(
+            f"limit must be from 1 to {TOPICS}, got {limit}", value=limit, limit=TOPICS
+        )
+    return patterns, given.get("after", ""), limit
 
 
 def query_of(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], dict[str, Any]]:
@@ -99,12 +111,16 @@ def _value(name: str, text: str) -> object:
     if name in TIMES:
         return _time(name, text)
     if name == "limit":
-        if not (text.isascii() and text.isdigit() and len(text) <= 6):
-            raise BadRequest(f"limit must be a number, got {cut(text)}", value=text)
-        return int(text)
+        return _number(text)
     if name in ("after", "before") and text in ("now", "earliest", "last"):
         raise BadRequest(f"{name} takes a cursor or a seq, got {text}", value=text)
     return text
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise BadRequest(f"limit must be a number, got {cut(text)}", value=text)
+    return int(text)
 
 
 def _time(name: str, text: str) -> datetime:

@@ -24,11 +24,13 @@ from antiphon.errors import NotFound, StartError, StorageUnavailable
 from antiphon.gateway import page
 from antiphon.gateway.audit import Audit
 from antiphon.gateway.auth import Auth
+from antiphon.gateway.crowd import Crowd
+from antiphon.gateway.doors import BACKLOG, Doors
 from antiphon.gateway.guard import Guard, Rules
 from antiphon.gateway.holds import Pass
 from antiphon.gateway.http import Http
 from antiphon.gateway.issuing import Issuer
-from antiphon.gateway.limits import FRAME_BYTES, SOCKETS
+from antiphon.gateway.limits import CONNECTIONS, FRAME_BYTES, HANDSHAKE_S, SOCKETS
 from antiphon.gateway.operations import pass_of
 from antiphon.gateway.problems import reject_socket
 from antiphon.gateway.protocols import PatientHttp, ResoluteSocket
@@ -37,58 +39,40 @@ from antiphon.gateway.routes.running import Workers
 from antiphon.gateway.seats import Seats
 from antiphon.gateway.sessions import SESSIONS, SessionsActor
 from antiphon.gateway.sse import EventStreams
+from antiphon.gateway.traffic import Traffic
+from antiphon.gateway.watched import Watched
 from antiphon.gateway.ws import SocketEndpoint
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-BACKLOG = 1024
 FAREWELL_S = 3.0
 """Seconds for connections' actors to answer and say goodbye."""
-DRAIN_S = 3
+DRAIN_S = 3.0
 """Seconds for HTTP requests in hand to be answered after that."""
+LOOK_S = 0.01
+"""Seconds between looks at what is still in hand."""
 PATIENCE_S = 2.0
 """Seconds of these for the log; then publishes in hand are answered without it."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket on this machine; port 0 picks a free one.
-
-    Raises:
-        StartError: The address is not of this machine, or the port is in use.
-    """
-    if host not in LOOPBACK:
-        raise StartError(f"cannot listen on {host}: only 127.0.0.1, ::1 and localhost are served")
-    address = "127.0.0.1" if host == "localhost" else host
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((address, port))
-        listening.listen(BACKLOG)  # now, since two that only bind don't meet
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise StartError(f"cannot listen on {address}:{port}: {_why(error)}") from error
-    listening.setblocking(False)
-    return listening
-
-
-def _why(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
-
-
 class Gateway:
-    """HTTP and WebSocket on one listening socket.
+    """HTTP and WebSocket, on all that the server listens on.
 
     ``sessions`` goes under a supervisor, with the key ``SESSIONS``, before ``start``.
 
     Args:
-        listening: From ``bind``; closed by ``aclose``.
+        doors: Where to listen; closed by ``aclose``.
         status: What ``GET /v1/status`` shows: anything that msgspec can encode.
         shutdown: Called when ``POST /v1/shutdown`` was answered.
         web: The folder of the built page.
         sockets: Most WebSockets and event streams at a time.
+        connections: Most connections at a time, those included.
         admin_file: Where the admin token is kept, for replacing it.
+
+    Attributes:
+        url: Where programs of this machine reach it.
+        page_url: Where browsers find the page; None if they can't.
+        crowd: Its connections.
     """
 
     def __init__(
@@ -98,19 +82,22 @@ class Gateway:
         system: ActorSystem,
         auth: Auth,
         workers: Workers,
-        listening: socket.socket,
+        doors: Doors,
         status: Callable[[], Any],
         shutdown: Callable[[], None],
         web: Path = page.FOLDER,
         sockets: int = SOCKETS,
+        connections: int = CONNECTIONS,
         admin_file: Path | None = None,
     ) -> None:
         self._bus = bus
         self._auth = auth
-        self._listening = listening
+        self._doors = doors
         self._going = False
-        host, self.port = listening.getsockname()[:2]
-        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        self.port = doors.port
+        self.url = doors.url
+        self.page_url = doors.page_url
+        self._traffic = Traffic()
         self._audit = Audit(bus, system.clock)
         self._issuer = Issuer(bus, auth, self._audit, admin_file)
         self._register = Register()
@@ -129,11 +116,21 @@ class Gateway:
             status=status,
             shutdown=shutdown,
             page_folder=page.Page(web),
+            traffic=self._traffic,
         )
         self._routes = self._http.app()
-        self._sockets = SocketEndpoint(system.ref(SESSIONS), guest=self._guest, seats=seats)
-        self.app = Guard(self._route, Rules(self.port), denied=self._audit.denied)
-        self._server = _Server(self._config())
+        self._sockets = SocketEndpoint(
+            system.ref(SESSIONS), guest=self._guest, seats=seats, traffic=self._traffic
+        )
+        guard = Guard(
+            self._route,
+            Rules(doors.tcp_names(), doors.unix_names()),
+            denied=self._denied,
+            proxies=doors.proxies,
+        )
+        self.app = Watched(guard, self._traffic)
+        self.crowd = Crowd(connections)
+        self._server = _Server(self._config(), doors, self.crowd)
         self._serving: asyncio.Task[None] | None = None
 
     # --- for app.py -------------------------------------------------------------------------
@@ -159,10 +156,20 @@ class Gateway:
             **by_rates,
         }
 
+    def whereabouts(self) -> dict[str, str]:
+        """Where it can be reached, for people."""
+        unix = self._doors.unix
+        found = {"url": self.url}
+        if self.page_url not in (None, self.url):
+            found["page_url"] = str(self.page_url)
+        if unix is not None:
+            found["uds"] = str(unix.path)
+        return found
+
     async def start(self) -> None:
         """Accept connections from now on."""
         self._issuer.start()
-        self._serving = asyncio.create_task(self._server.serve([self._listening]), name="gateway")
+        self._serving = asyncio.create_task(self._server.serve(), name="gateway")
         ready = asyncio.create_task(self._server.ready.wait())
         await asyncio.wait((self._serving, ready), return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
@@ -182,10 +189,11 @@ class Gateway:
         await self._say_goodbye()
         self._server.end()
         if self._serving is None:
-            self._listening.close()
+            self._doors.close()
         else:
             asyncio.get_running_loop().call_later(PATIENCE_S, self._http.give_up)
             await asyncio.wait((self._serving,))
+            self._doors.close()
         try:
             await self._issuer.aclose()
         except StorageUnavailable as error:
@@ -213,6 +221,10 @@ class Gateway:
             await self._sockets(scope, receive, send)
         else:
             await reject_socket(send, NotFound("WebSockets are at /v1/ws"))
+
+    def _denied(self, reason: str, path: str, client: str | None) -> None:
+        self._traffic.denied += 1
+        self._audit.denied(reason, path, client)
 
     def _hold(self, request: Request, ended: Callable[[str], None]) -> Callable[[], None]:
         """Count a long answer among its token's connections, and end it with the token."""
@@ -242,7 +254,6 @@ class Gateway:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=30,
-            timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
         )
 
@@ -253,10 +264,12 @@ def _no_fault_of_ours(record: logging.LogRecord) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers and its polling, saying when it listens."""
+    """uvicorn on *doors*, without its signal handlers and its polling, saying when it listens."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, doors: Doors, crowd: Crowd) -> None:
         super().__init__(config)
+        self._doors = doors
+        self._crowd = crowd
         self.ready = asyncio.Event()
         self._end = asyncio.Event()
 
@@ -271,8 +284,53 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._end.wait(), 1.0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """As uvicorn's; but TLS on TCP alone, and no handshake may last."""
+        loop = asyncio.get_running_loop()
+        tcp, unix, tls = self._doors.tcp, self._doors.unix, self._doors.tls
+        self.servers = []
+        if tcp is not None and tls is not None:
+            serving = loop.create_server(
+                self._protocol,
+                sock=tcp,
+                ssl=tls.context,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=HANDSHAKE_S,
+                ssl_shutdown_timeout=HANDSHAKE_S,
+            )
+            self.servers.append(await serving)
+        elif tcp is not None:
+            self.servers.append(await loop.create_server(self._protocol, sock=tcp, backlog=BACKLOG))
+        if unix is not None:
+            self.servers.append(
+                await loop.create_unix_server(self._protocol, sock=unix.socket, backlog=BACKLOG)
+            )
+        self.started = True
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, which waits a tenth of a second where there is nothing to wait for."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._drained()
+        except TimeoutError:
+            late = list(self.server_state.tasks)
+            logger.warning("%d requests were not answered in %g s", len(late), DRAIN_S)
+            for task in late:
+                task.cancel("the server is shutting down")
+
+    async def _drained(self) -> None:
+        state = self.server_state
+        while state.connections or state.tasks:
+            await asyncio.sleep(LOOK_S)
+        for server in self.servers:
+            await server.wait_closed()
+
+    def _protocol(self) -> PatientHttp:
+        return PatientHttp(self.config, self.server_state, {}, crowd=self._crowd)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from antiphon.gateway.protocols import FRAMES
 from antiphon.gateway.seats import Seats
 from antiphon.gateway.sessions import Accept, SessionsMessage
 from antiphon.gateway.stream import Parts
+from antiphon.gateway.traffic import Traffic
 from antiphon.messages.frames import SUBPROTOCOL
 
 GONE = (OSError, RuntimeError)
@@ -41,7 +42,7 @@ class FrameSocket(Protocol):
     @property
     def is_gone(self) -> bool: ...
 
-    def write_text(self, parts: Sequence[bytes]) -> None: ...
+    def write_text(self, parts: Sequence[bytes]) -> int: ...
 
     def cut_unwritten(self) -> bool: ...
 
@@ -49,8 +50,9 @@ class FrameSocket(Protocol):
 class SocketTransport:
     """The socket, as its actor sees it."""
 
-    def __init__(self, frames: FrameSocket) -> None:
+    def __init__(self, frames: FrameSocket, traffic: Traffic) -> None:
         self._frames = frames
+        self._traffic = traffic
         self.ended: asyncio.Future[tuple[CloseCode, str]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -65,7 +67,9 @@ class SocketTransport:
 
     def write(self, parts: Parts) -> None:
         """Send a text frame."""
-        self._frames.write_text(parts)
+        traffic = self._traffic
+        traffic.frames_out += 1
+        traffic.bytes_out += self._frames.write_text(parts)
 
     def cut_unwritten(self) -> bool:
         """End the connection if something lies unwritten in this process; whether it did."""
@@ -88,6 +92,7 @@ class SocketEndpoint:
         sessions: Starts the actors.
         guest: What a handshake's cookie opens, if that may be used.
         seats: How many may be open.
+        traffic: Where they are counted.
     """
 
     def __init__(
@@ -96,12 +101,14 @@ class SocketEndpoint:
         *,
         guest: Callable[[Scope], Pass | None],
         seats: Seats,
+        traffic: Traffic,
     ) -> None:
         self._sessions = sessions
         self._guest = guest
         self._seats = seats
         self._numbers = itertools.count(1)
         self.living: set[ActorRef[ConnectionMessage]] = set()
+        self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         try:
@@ -118,25 +125,33 @@ class SocketEndpoint:
         if SUBPROTOCOL not in scope.get("subprotocols", ()):
             await reject_socket(send, BadRequest(f"ask for the subprotocol {SUBPROTOCOL}"))
             return
-        await self._serve(scope, receive, send)
+        self._traffic.sockets += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._traffic.sockets -= 1
 
     async def _serve(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         await receive()  # websocket.connect
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        transport = SocketTransport(scope["extensions"][FRAMES])
+        self._traffic.accepted += 1
+        transport = SocketTransport(scope["extensions"][FRAMES], self._traffic)
         try:
             ref = await self._sessions.call(
                 Accept(next(self._numbers), transport, self._guest(scope))
             )
         except ActorError:
+            self._traffic.closes[int(CloseCode.CRASHED)] += 1
             await _close(transport, send, CloseCode.CRASHED, "no actor could be started")
             return
         self.living.add(ref)
-        reader = asyncio.create_task(_read(receive, ref, transport))
+        reader = asyncio.create_task(_read(receive, ref, transport, self._traffic))
         try:
             await asyncio.wait((reader, transport.ended), return_when=asyncio.FIRST_COMPLETED)
             if transport.ended.done():
-                await _close(transport, send, *transport.ended.result())
+                code, reason = transport.ended.result()
+                self._traffic.closes[int(code)] += 1
+                await _close(transport, send, code, reason)
             else:
                 await ref.send(ClientLeft(), timeout=None)
                 await transport.ended
@@ -149,13 +164,14 @@ class SocketEndpoint:
 
 
 async def _read(
-    receive: Receive, ref: ActorRef[ConnectionMessage], transport: SocketTransport
+    receive: Receive, ref: ActorRef[ConnectionMessage], transport: SocketTransport, traffic: Traffic
 ) -> None:
     """Hand frames to the actor until the client leaves; at most its mailbox ahead of it."""
     while True:
         message: Message = await receive()
         if message["type"] != "websocket.receive":
             return
+        traffic.frames_in += 1
         text = message.get("text")
         try:
             await ref.send(FrameIn(message["bytes"] if text is None else text), timeout=None)

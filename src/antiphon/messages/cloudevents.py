@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -56,6 +56,45 @@ _OURS = frozenset(
 _encode = msgspec.json.Encoder().encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A CloudEvent 1.0 in JSON, as it comes and goes; other attributes become headers.
+
+    Attributes:
+        id: Of the event; 1 to 64 printable ASCII characters.
+        source: Who says so, a URI reference.
+        type: What kind it is.
+        subject: The topic.
+        time: When it happened, by the publisher's clock.
+        datacontenttype: Of ``data``, which is JSON in any case.
+        data: The payload: any JSON.
+        sequence: The seq, in 20 digits. Of those that come in, it is not kept.
+        recordedtime: When it was stored. Of those that come in, it is not kept.
+        authid: The principal. Of those that come in, it is not kept.
+        sourcetext: The source, where it is no URI reference as it stands.
+        correlationid: The piece of work it belongs to.
+        causationid: The id of the event that led to it.
+        partitionkey: What it is about.
+        headers: The headers, as a JSON object in a string.
+    """
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime | None = None
+    datacontenttype: str | None = None
+    data: Any = None
+    sequence: str | None = None
+    recordedtime: datetime | None = None
+    authid: str | None = None
+    sourcetext: str | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    partitionkey: str | None = None
+    headers: str | None = None
 
 
 class Received(NamedTuple):
@@ -101,14 +140,14 @@ def encode_cloudevent(event: Event) -> bytes:
     return _encode(to_cloudevent(event))
 
 
-def decode_cloudevent(data: bytes) -> Received:
+def decode_cloudevent(data: bytes | msgspec.Raw) -> Received:
     """Read the JSON of one CloudEvent; see ``from_cloudevent``."""
     try:
         return from_cloudevent(_decode_object(data))
     except RecursionError:
         raise InvalidPayload("data is nested too deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidPayload(f"no JSON object: {error}", value=data[:80]) from None
+        raise InvalidPayload(f"no JSON object: {error}", value=bytes(data)[:80]) from None
 
 
 def from_cloudevent(found: dict[str, Any]) -> Received:

@@ -1,40 +1,57 @@
-/** The HTTP side, as far as the page needs it. The cookie goes along by itself. */
-import type { ActorInfo, EventPage, Problem, TopicInfo, WorkerInfo } from '../protocol/types.ts'
+/** The HTTP side. A token goes along with each request; without one, the page's cookie does. */
+import { BusError, errorFrom } from '../protocol/errors.ts'
+import type {
+  ActorInfo,
+  EventPage,
+  Problem,
+  TokenInfo,
+  TopicInfo,
+  WorkerInfo,
+} from '../protocol/types.ts'
 
 const TIMEOUT_MS = 15_000
 
-/** The server answered with a problem; `code` is stable. */
-export class ApiError extends Error {
-  override readonly name = 'ApiError'
-  readonly status: number
-  readonly code: string
-
-  constructor(status: number, code: string, message: string) {
-    super(message)
-    this.status = status
-    this.code = code
-  }
+/** Which stored events, and in what order; see the server's `GET /v1/events`. */
+export interface Query {
+  /** Everything if absent. */
+  readonly patterns?: readonly string[]
+  readonly order?: 'asc' | 'desc'
+  /** A cursor or a seq: with `asc`, events after it; */
+  readonly after?: string | number
+  /** with `desc`, events before it. */
+  readonly before?: string | number
+  /** Bounds of the time of recording, by RFC 3339 with an offset. */
+  readonly since?: string
+  readonly until?: string
+  readonly type?: string
+  readonly source?: string
+  readonly correlation_id?: string
+  /** 1 to 500; 100 if absent. */
+  readonly limit?: number
 }
 
-export interface PageQuery {
-  readonly patterns: readonly string[]
-  /** Only events before this seq; null: from the head back. */
-  readonly before: number | null
-  readonly limit: number
+export interface ApiOptions {
+  /** Where the server is; the page's own origin if empty. */
+  readonly base?: string
+  readonly token?: () => string | null
+  readonly fetch?: typeof fetch
 }
 
 export class Api {
   readonly #base: string
+  readonly #token: () => string | null
+  readonly #fetch: typeof fetch
 
-  constructor(base = '') {
-    this.#base = base
+  constructor(options: ApiOptions = {}) {
+    this.#base = options.base ?? ''
+    this.#token = options.token ?? (() => null)
+    this.#fetch = options.fetch ?? ((...request) => fetch(...request))
   }
 
-  /** The newest events before a point, the newest first. */
-  events(query: PageQuery): Promise<EventPage> {
-    const params = new URLSearchParams({ order: 'desc', limit: String(query.limit) })
-    for (const pattern of query.patterns) params.append('pattern', pattern)
-    if (query.before !== null) params.set('before', String(query.before))
+  query(query: Query = {}): Promise<EventPage> {
+    const { patterns = [], ...rest } = query
+    const params = new URLSearchParams(patterns.map((pattern) => ['pattern', pattern]))
+    for (const [name, value] of Object.entries(rest)) params.set(name, String(value))
     return this.#get(`/v1/events?${params}`)
   }
 
@@ -46,8 +63,14 @@ export class Api {
     return this.#get('/v1/workers')
   }
 
-  topics(): Promise<readonly TopicInfo[]> {
-    return this.#get('/v1/topics')
+  topics(patterns: readonly string[] = []): Promise<readonly TopicInfo[]> {
+    const params = new URLSearchParams(patterns.map((pattern) => ['pattern', pattern]))
+    return this.#get(`/v1/topics?${params}`)
+  }
+
+  /** Whose token this is, and what it opens. */
+  me(): Promise<TokenInfo> {
+    return this.#get('/v1/me')
   }
 
   /** Exchanges the token for a cookie that no script can read. */
@@ -60,28 +83,44 @@ export class Api {
   }
 
   async #get<T>(path: string): Promise<T> {
-    const response = await this.#send(path, { headers: { accept: 'application/json' } })
+    const token = this.#token()
+    const headers = { accept: 'application/json', ...(token && { authorization: `Bearer ${token}` }) }
+    const response = await this.#send(path, { headers })
     return (await response.json()) as T
   }
 
   async #send(path: string, init: RequestInit): Promise<Response> {
-    const signal = AbortSignal.timeout(TIMEOUT_MS)
-    const response = await fetch(this.#base + path, {
+    const response = await this.#ask(path, {
       ...init,
-      signal,
+      signal: AbortSignal.timeout(TIMEOUT_MS),
       credentials: 'same-origin',
       cache: 'no-store',
     })
     if (!response.ok) throw await problemOf(response)
     return response
   }
+
+  async #ask(path: string, init: RequestInit): Promise<Response> {
+    try {
+      return await this.#fetch(this.#base + path, init)
+    } catch {
+      throw new BusError('the server cannot be reached', { code: 'unreachable' })
+    }
+  }
 }
 
-async function problemOf(response: Response): Promise<ApiError> {
+async function problemOf(response: Response): Promise<BusError> {
+  const { status } = response
   try {
     const problem = (await response.json()) as Problem
-    return new ApiError(response.status, problem.code, problem.detail)
+    const { code, from, to, cursor } = problem
+    const told = { ...problem, message: problem.detail }
+    if (code === 'gap' && from != null && to != null && cursor != null) {
+      return new BusError(problem.detail, { code, from, to, cursor })
+    }
+    if (code === 'reset' && cursor != null) return new BusError(problem.detail, { code, cursor })
+    return errorFrom(told, status)
   } catch {
-    return new ApiError(response.status, 'unknown', `the server answered ${response.status}`)
+    return new BusError(`the server answered ${status}`, { code: 'unknown', status })
   }
 }

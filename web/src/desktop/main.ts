@@ -1,7 +1,7 @@
 /** The way in: the token for a cookie, if there is one, and then the page. */
 import { mount } from 'svelte'
-import { Api, ApiError } from '../connection/http.ts'
-import { Feed, socketUrl } from '../connection/socket.ts'
+import { connect } from '../connection/bus.ts'
+import type { Api } from '../connection/http.ts'
 import { takeToken } from './address.ts'
 import App from './App.svelte'
 import './tokens.css'
@@ -14,16 +14,15 @@ async function signIn(api: Api, token: string): Promise<string | null> {
     await api.login(token)
     return null
   } catch (error) {
-    return error instanceof ApiError ? error.message : 'the server cannot be reached'
+    return error instanceof Error ? error.message : String(error)
   }
 }
 
 async function start(target: HTMLElement): Promise<void> {
-  const api = new Api()
-  const feed = new Feed(socketUrl(location))
+  const bus = connect({ begin: false })
   const token = takeToken()
-  const message = await signIn(api, token)
-  mount(App, { target, props: { api, feed, token: message === null ? '' : token, message } })
+  const message = await signIn(bus.api, token)
+  mount(App, { target, props: { bus, token: message === null ? '' : token, message } })
 }
 
 choice.apply()

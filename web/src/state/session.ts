@@ -1,160 +1,241 @@
 /**
- * One live view over the protocol, without a socket: frames in, effects out.
+ * The client's side of the protocol, without a socket: calls and frames in, effects out.
  *
- * It holds one subscription and its cursor, resumes it on each new connection, swaps it for
- * another when the patterns change (the old one goes on until the server has said yes), and
- * acknowledges what it has handed out.
+ * It outlives connections. What was asked for is asked again on the next one, what was
+ * published and not answered is sent again, and a connection on which nothing is heard for
+ * longer than the server's pings allow is given up. Time is milliseconds of any clock.
  */
-import type { ClientFrame, Ev, Event, ServerFrame, Sub } from '../protocol/types.ts'
+import { BusError, closedError, errorFrom } from '../protocol/errors.ts'
+import type {
+  ClientFrame,
+  Err,
+  Limits,
+  Ok,
+  Published,
+  ServerFrame,
+  Welcome,
+} from '../protocol/types.ts'
+import { Outbox, ROOM, type Entry, type Room, type Settled } from './outbox.ts'
+import { Reader, type Ask, type Batch, type Notice, type Outcome } from './reader.ts'
 
 export type Effect =
   | { readonly do: 'send'; readonly frame: ClientFrame }
-  | { readonly do: 'events'; readonly events: readonly Event[] }
-  | { readonly do: 'opened'; readonly patterns: readonly string[] }
-  | { readonly do: 'refused'; readonly patterns: readonly string[]; readonly message: string }
-  | { readonly do: 'gap'; readonly from: number; readonly to: number }
-  | { readonly do: 'reset'; readonly message: string }
-  | { readonly do: 'dropped'; readonly count: number }
-  | { readonly do: 'live' }
+  /** Give these to the handler of *sid*, then call `handled`. */
+  | { readonly do: 'hand'; readonly sid: string; readonly batch: Batch }
+  | { readonly do: 'tell'; readonly sid: string; readonly notice: Notice }
+  | { readonly do: 'settle'; readonly ticket: number; readonly result: Published | BusError }
+  /** The new token *ticket* counts, or was refused. */
+  | { readonly do: 'refreshed'; readonly ticket: number; readonly error: BusError | null }
+  /** The handshake is done. */
+  | { readonly do: 'welcome' }
+  /** Give the connection up. */
+  | { readonly do: 'drop'; readonly reason: string }
 
-interface View {
-  readonly sid: string
-  readonly patterns: readonly string[]
-  cursor: string | null
-  request: number
+const OPEN_MS = 10_000
+const SLACK_MS = 15_000
+
+interface Refresh {
+  readonly ticket: number
+  /** The request on this connection; null while it waits for the next. */
+  id: number | null
+  readonly before: string | null
 }
 
-const WINDOW = 2_000
-
 export class Session {
-  #current: View | null = null
-  #wanted: View | null = null
-  #connected = false
-  #window = WINDOW
+  #token: string | null
+  readonly #outbox: Outbox
+  readonly #readers = new Map<string, Reader>()
+  #refresh: Refresh | null = null
+  #limits: Limits | null = null
   #requests = 0
-  #views = 0
-  #unacked = 0
-  #ackSeq: number | null = null
+  #subscriptions = 0
+  #silentAt = Infinity
+  #silenceMs = OPEN_MS
 
-  /** The patterns that events come by now. */
-  get patterns(): readonly string[] | null {
-    return this.#current?.patterns ?? null
+  constructor(token: string | null = null, room: Room = ROOM) {
+    this.#token = token
+    this.#outbox = new Outbox(room)
   }
 
-  /** Asks for other patterns; takes effect when the server agrees. */
-  choose(patterns: readonly string[]): Effect[] {
-    this.#views += 1
-    this.#wanted = { sid: `view-${this.#views}`, patterns, cursor: null, request: 0 }
-    return this.#connected ? [this.#subscribe(this.#wanted)] : []
+  get token(): string | null {
+    return this.#token
   }
 
-  closed(): void {
-    this.#connected = false
-    this.#unacked = 0
-    this.#ackSeq = null
+  /** How many publishes have no answer yet. */
+  get unanswered(): number {
+    return this.#outbox.size
   }
 
-  /** Acknowledges what was handed out since the last time; call it now and then. */
-  acknowledge(): Effect[] {
-    if (this.#ackSeq === null || this.#current === null || !this.#connected) return []
-    const frame: ClientFrame = { op: 'ack', sid: this.#current.sid, seq: this.#ackSeq }
-    this.#ackSeq = null
-    this.#unacked = 0
+  /** When to call `tick`, at the latest. Calling early does no harm. */
+  get deadline(): number {
+    const readers = [...this.#readers.values()].map((reader) => reader.deadline)
+    const due = this.#limits === null ? Infinity : Math.min(this.#outbox.deadline, ...readers)
+    return Math.min(this.#silentAt, due)
+  }
+
+  // --- what the program asks -------------------------------------------------------------
+
+  /** A new subscription; asked for at once if connected. */
+  subscribe(ask: Ask, now: number): { sid: string; effects: Effect[] } {
+    this.#subscriptions += 1
+    const sid = `sub-${this.#subscriptions}`
+    const reader = new Reader(sid, ask)
+    this.#readers.set(sid, reader)
+    if (this.#limits !== null) reader.connected(this.#limits.window, now)
+    return { sid, effects: this.tick(now) }
+  }
+
+  unsubscribe(sid: string): Effect[] {
+    const reader = this.#readers.get(sid)
+    this.#readers.delete(sid)
+    if (reader === undefined || !reader.known) return []
+    return [{ do: 'send', frame: { op: 'unsub', id: this.#nextId(), sid } }]
+  }
+
+  /** The handler of *sid* has ended with what it was given last. */
+  handled(sid: string, outcome: Outcome, now: number): Effect[] {
+    const reader = this.#readers.get(sid)
+    return reader === undefined ? [] : [...this.#step(reader, reader.handled(outcome, now)), ...this.tick(now)]
+  }
+
+  /** Takes an event, or throws `queue_full`; `tick` sends it. */
+  publish(entry: Entry): void {
+    this.#outbox.add(entry)
+  }
+
+  /** Uses another token from now on, on this connection too. */
+  refresh(token: string, ticket: number): Effect[] {
+    const effects = this.#refreshed(closedError('a newer token took its place', 1000))
+    this.#refresh = { ticket, id: null, before: this.#token }
+    this.#token = token
+    if (this.#limits === null) return effects
+    this.#refresh.id = this.#nextId()
+    return [...effects, { do: 'send', frame: { op: 'refresh', id: this.#refresh.id, token } }]
+  }
+
+  /** Nothing will be asked any more, at least not by itself: whoever waits is told. */
+  end(reason: string, code: number): Effect[] {
+    this.lost()
+    const error = closedError(reason, code)
+    return [...settles(this.#outbox.fail(error)), ...this.#refreshed(error)]
+  }
+
+  // --- the connection --------------------------------------------------------------------
+
+  /** A socket has been made. */
+  opening(now: number): void {
+    this.#silenceMs = OPEN_MS
+    this.#heard(now)
+  }
+
+  /** The socket is open. */
+  opened(now: number): Effect[] {
+    this.#heard(now)
+    const token = this.#token
+    const frame: ClientFrame = token === null ? { op: 'hello', v: 1 } : { op: 'hello', v: 1, token }
     return [{ do: 'send', frame }]
   }
 
-  receive(frame: ServerFrame): Effect[] {
+  lost(): void {
+    this.#limits = null
+    this.#silentAt = Infinity
+    this.#outbox.lost()
+    if (this.#refresh !== null) this.#refresh.id = null
+    for (const reader of this.#readers.values()) reader.lost()
+  }
+
+  receive(frame: ServerFrame, now: number): Effect[] {
+    this.#heard(now)
+    return [...this.#take(frame, now), ...this.tick(now)]
+  }
+
+  #take(frame: ServerFrame, now: number): Effect[] {
     switch (frame.op) {
       case 'welcome':
-        return this.#welcome(frame.limits.window)
+        return this.#welcome(frame, now)
       case 'ping':
         return [{ do: 'send', frame: { op: 'pong' } }]
       case 'ok':
-        return this.#granted((view) => view.request === frame.id, frame.pos ?? null)
+        return this.#ok(frame, now)
       case 'err':
-        return this.#refused(frame.id, frame.message)
+        return this.#err(frame, now)
       case 'bye':
         return []
-      default:
-        return [...this.#granted((view) => view.sid === frame.sid, null), ...this.#push(frame)]
+      default: {
+        const reader = this.#readers.get(frame.sid)
+        return reader === undefined ? [] : this.#step(reader, reader.receive(frame, now))
+      }
     }
   }
 
-  #welcome(window: number): Effect[] {
-    this.#connected = true
-    this.#window = Math.min(WINDOW, window)
-    const views = [this.#current, this.#wanted].filter((view) => view !== null)
-    return views.map((view) => this.#subscribe(view))
+  #welcome(frame: Welcome, now: number): Effect[] {
+    this.#limits = frame.limits
+    this.#silenceMs = frame.ping_ms + SLACK_MS
+    this.#heard(now)
+    for (const reader of this.#readers.values()) reader.connected(frame.limits.window, now)
+    return [{ do: 'welcome' }, ...this.#refreshed(null)]
   }
 
-  #subscribe(view: View): Effect {
-    this.#requests += 1
-    view.request = this.#requests
-    const { sid, patterns, cursor } = view
-    const start: Pick<Sub, 'after' | 'from'> = cursor === null ? { from: 'now' } : { after: cursor }
-    const id = view.request
-    return { do: 'send', frame: { op: 'sub', id, sid, patterns, window: this.#window, ...start } }
+  #ok(frame: Ok, now: number): Effect[] {
+    const reader = this.#asker(frame.id)
+    if (reader !== undefined) return this.#step(reader, reader.granted(frame))
+    if (this.#refresh?.id === frame.id) return this.#refreshed(null)
+    return settles(this.#outbox.answered(frame.id, frame.results ?? [], now))
   }
 
-  #granted(isIt: (view: View) => boolean, pos: string | null): Effect[] {
-    const view = this.#wanted
-    if (view === null || view.request === 0 || !isIt(view)) return this.#confirm(isIt, pos)
-    const old = this.#current
-    this.#current = view
-    this.#wanted = null
-    this.#ackSeq = null
-    this.#unacked = 0
-    view.cursor = pos
-    const opened: Effect = { do: 'opened', patterns: view.patterns }
-    return old === null ? [opened] : [this.#unsubscribe(old), opened]
-  }
-
-  #confirm(isIt: (view: View) => boolean, pos: string | null): Effect[] {
-    const view = this.#current
-    if (view !== null && isIt(view)) view.cursor ??= pos
-    return []
-  }
-
-  #unsubscribe(view: View): Effect {
-    this.#requests += 1
-    return { do: 'send', frame: { op: 'unsub', id: this.#requests, sid: view.sid } }
-  }
-
-  #refused(id: number | null, message: string): Effect[] {
-    const view = [this.#wanted, this.#current].find((it) => it?.request === id)
-    if (!view) return []
-    if (view === this.#wanted) this.#wanted = null
-    return [{ do: 'refused', patterns: view.patterns, message }]
-  }
-
-  #push(frame: Exclude<ServerFrame, { op: 'welcome' | 'ping' | 'ok' | 'err' | 'bye' }>): Effect[] {
-    const view = this.#current
-    if (view === null || frame.sid !== view.sid) return []
-    if ('cursor' in frame) view.cursor = frame.cursor
-    switch (frame.op) {
-      case 'ev':
-        return this.#events(frame)
-      case 'gap':
-        return [{ do: 'gap', from: frame.from, to: frame.to }]
-      case 'reset':
-        return [{ do: 'reset', message: frame.message }]
-      case 'lag':
-        return [{ do: 'dropped', count: frame.dropped }]
-      case 'live':
-        return [{ do: 'live' }]
-      case 'pos':
-      case 'ended': // of a durable subscription, which the page holds none of
-        return []
+  #err(frame: Err, now: number): Effect[] {
+    const error = errorFrom(frame)
+    const reader = this.#asker(frame.id)
+    if (reader !== undefined) return this.#step(reader, reader.refused(error, now))
+    if (frame.id === null) return []
+    if (this.#refresh?.id === frame.id) {
+      this.#token = this.#refresh.before
+      return this.#refreshed(error)
     }
+    return settles(this.#outbox.refused(frame.id, error, now))
   }
 
-  #events(frame: Ev): Effect[] {
-    const events: Effect = { do: 'events', events: frame.events }
-    const last = frame.events.at(-1)?.seq ?? null
-    if (last === null) return [events]
-    this.#ackSeq = last
-    this.#unacked += frame.events.length
-    const due = this.#unacked >= this.#window / 4
-    return due ? [events, ...this.acknowledge()] : [events]
+  #asker(id: number | null): Reader | undefined {
+    return [...this.#readers.values()].find((reader) => reader.isAnsweredBy(id))
+  }
+
+  #refreshed(error: BusError | null): Effect[] {
+    if (this.#refresh === null) return []
+    const { ticket } = this.#refresh
+    this.#refresh = null
+    return [{ do: 'refreshed', ticket, error }]
+  }
+
+  /** What a reader wants done; one that is over leaves, also at the server. */
+  #step(reader: Reader, steps: Effect[]): Effect[] {
+    return reader.over ? [...steps, ...this.unsubscribe(reader.sid)] : steps
+  }
+
+  // --- time ------------------------------------------------------------------------------
+
+  /** Does what is due. */
+  tick(now: number): Effect[] {
+    if (now >= this.#silentAt) {
+      this.#silentAt = Infinity
+      return [{ do: 'drop', reason: `nothing was heard for ${this.#silenceMs / 1000} s` }]
+    }
+    if (this.#limits === null) return []
+    const nextId = (): number => this.#nextId()
+    const { frames, settled } = this.#outbox.flush(nextId, this.#limits, now)
+    const pubs = frames.map((frame): Effect => ({ do: 'send', frame }))
+    const due = [...this.#readers.values()].flatMap((reader): Effect[] => reader.tick(nextId, now))
+    return [...settles(settled), ...due, ...pubs]
+  }
+
+  #heard(now: number): void {
+    this.#silentAt = now + this.#silenceMs
+  }
+
+  #nextId(): number {
+    this.#requests += 1
+    return this.#requests
   }
 }
+
+const settles = (settled: readonly Settled[]): Effect[] =>
+  settled.map(({ ticket, result }) => ({ do: 'settle', ticket, result }))

@@ -14,7 +14,7 @@ from antiphon.errors import Forbidden, NotFound, cut
 from antiphon.gateway.answers import json
 from antiphon.gateway.audit import Audit
 from antiphon.gateway.bodies import decode, read_json
-from antiphon.gateway.operations import Operation, Right
+from antiphon.gateway.operations import Operation, Parameter, Right
 from antiphon.messages import ActorInfo, WorkerInfo, WorkerStart
 
 
@@ -56,6 +56,7 @@ class RunningRoutes:
                 summary="Let an actor crash; its supervisor decides what follows",
                 handle=self._kill,
                 right=Right.ADMIN,
+                parts=(Parameter(name="key", about="its path, such as log/store"),),
                 optional_body=True,
                 status=204,
                 codes=("not_found",),
@@ -85,6 +86,7 @@ class RunningRoutes:
                 handle=self._stop,
                 right=Right.WORKER,
                 answers=WorkerInfo,
+                parts=(Parameter(name="id", about="its name"),),
                 status=202,
                 codes=("not_found",),
             ),

@@ -113,6 +113,7 @@ class ServerRoutes:
             path="/",
             httponly=True,
             samesite="strict",
+            secure=_is_secure(request),
         )
         return response
 
@@ -128,3 +129,9 @@ class ServerRoutes:
 
     async def _end_server(self) -> None:
         self._shutdown()  # from a coroutine, since Starlette runs plain functions in a thread
+
+
+def _is_secure(request: Request) -> bool:
+    """Whether the browser came by TLS; its Origin says so too where a proxy forgets to."""
+    origin = request.headers.get("origin", "")
+    return request.url.scheme == "https" or origin.lower().startswith("https://")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from antiphon.bus import Bus, Principal
 from antiphon.gateway.answers import json
 from antiphon.gateway.bodies import decode, read_json
-from antiphon.gateway.operations import Operation, Parameter
+from antiphon.gateway.operations import Content, Operation, Parameter
 from antiphon.gateway.queries import stream_of
 from antiphon.gateway.register import Register
 from antiphon.gateway.routes.events import PATTERN
@@ -20,6 +20,7 @@ STREAM = (
     Parameter(name="after", about="go on after this cursor or seq; Last-Event-ID beats it"),
     Parameter(name="from", about="now if absent", kind=StartWord),
 )
+NAME = Parameter(name="name", about="its name, or the group's")
 
 
 class SubscriptionRoutes:
@@ -38,6 +39,7 @@ class SubscriptionRoutes:
                 summary="Events as they come, as server-sent events",
                 handle=self._stream,
                 query=STREAM,
+                gives=(Content(media="text/event-stream"),),
                 codes=("invalid_pattern", "overloaded"),
             ),
             Operation(
@@ -59,6 +61,7 @@ class SubscriptionRoutes:
                 path="/v1/durables/{name}",
                 summary="Forget a durable subscription for good",
                 handle=self._drop,
+                parts=(NAME,),
                 status=204,
                 codes=("not_found", "storage_unavailable"),
             ),
@@ -67,6 +70,7 @@ class SubscriptionRoutes:
                 path="/v1/durables/{name}/resume",
                 summary="Let a durable subscription that stopped go on",
                 handle=self._resume,
+                parts=(NAME,),
                 body=Resume,
                 optional_body=True,
                 answers=Resumed,

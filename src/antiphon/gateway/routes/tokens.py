@@ -11,7 +11,7 @@ from antiphon.gateway.bodies import decode, read_json
 from antiphon.gateway.holds import Pass
 from antiphon.gateway.issuing import Issuer
 from antiphon.gateway.limits import LOGIN_BYTES
-from antiphon.gateway.operations import Operation, Right, pass_of
+from antiphon.gateway.operations import Operation, Parameter, Right, pass_of
 from antiphon.gateway.tokens import Grant
 from antiphon.messages import TokenCreate, TokenInfo, TokenIssued
 
@@ -56,6 +56,7 @@ class TokenRoutes:
                 summary="Revoke a token: it and all its connections end at once",
                 handle=self._revoke,
                 right=Right.ADMIN,
+                parts=(Parameter(name="name", about="the token's name"),),
                 status=204,
                 codes=("not_found", "storage_unavailable"),
             ),

@@ -13,10 +13,13 @@ from antiphon.bus.store import StoreCorrupt, StoreUnavailable
 from antiphon.errors import ActorDead, StorageUnavailable
 from antiphon.gateway.answers import json
 from antiphon.gateway.bodies import decode, read_json
-from antiphon.gateway.operations import Operation, Right
-from antiphon.gateway.queries import patterns_of
+from antiphon.gateway.limits import TOPICS
+from antiphon.gateway.operations import Operation, Parameter, Right
+from antiphon.gateway.queries import topics_of
 from antiphon.gateway.routes.events import PATTERN
 from antiphon.messages import Forget, Forgotten, RetentionInfo, TopicInfo
+
+PATTERN_PART = Parameter(name="pattern", about="whose schema it is")
 
 
 class TopicRoutes:
@@ -34,7 +37,11 @@ class TopicRoutes:
                 summary="The topics with their counts",
                 handle=self._topics,
                 answers=list[TopicInfo],
-                query=(PATTERN,),
+                query=(
+                    PATTERN,
+                    Parameter(name="after", about="only topics whose name is past this one"),
+                    Parameter(name="limit", about=f"1 to {TOPICS}; {TOPICS} if absent", kind=int),
+                ),
                 codes=("invalid_pattern",),
             ),
             Operation(
@@ -50,6 +57,7 @@ class TopicRoutes:
                 summary="From now on payloads must fit this schema",
                 handle=self._set_schema,
                 right=Right.ADMIN,
+                parts=(PATTERN_PART,),
                 body=dict[str, Any],
                 status=204,
                 codes=("invalid_pattern", "invalid_schema"),
@@ -60,6 +68,7 @@ class TopicRoutes:
                 summary="Take a schema away",
                 handle=self._remove_schema,
                 right=Right.ADMIN,
+                parts=(PATTERN_PART,),
                 status=204,
                 codes=("invalid_pattern", "not_found"),
             ),
@@ -80,13 +89,13 @@ class TopicRoutes:
                 right=Right.ADMIN,
                 body=Forget,
                 answers=Forgotten,
-                codes=("invalid_pattern", "storage_unavailable"),
+                codes=("invalid_pattern", "invalid_payload", "storage_unavailable"),
             ),
         ]
 
     async def _topics(self, request: Request, principal: Principal) -> Response:
-        patterns = patterns_of(request.query_params.multi_items())
-        return json(self._bus.topics(patterns, principal=principal))
+        patterns, after, limit = topics_of(request.query_params.multi_items())
+        return json(self._bus.topics(patterns, principal=principal, after=after, limit=limit))
 
     async def _schemas(self, request: Request, principal: Principal) -> Response:
         found = self._bus.schemas()

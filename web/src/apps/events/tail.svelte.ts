@@ -3,15 +3,24 @@
  *
  * Events are taken in as they come; the page is told at most once a frame.
  */
-import { ApiError, type Api } from '../../connection/http.ts'
-import type { Feed } from '../../connection/socket.ts'
-import { EVERYTHING, splitPatterns } from '../../protocol/patterns.ts'
+import type { Bus } from '../../connection/bus.ts'
+import type { Undo } from '../../connection/clock.ts'
+import { EVERYTHING, joinPatterns, splitPatterns } from '../../protocol/patterns.ts'
 import type { Event } from '../../protocol/types.ts'
 import { EventBuffer } from '../../state/buffer.ts'
+import type { Link } from '../../state/link.ts'
 import { LagMeter, RateMeter } from '../../state/meters.ts'
+import type { Notice } from '../../state/reader.ts'
 import { count } from '../../state/text.ts'
 
 const PAGE = 200
+const WINDOW = 2_000
+
+/** A subscription; another takes its place only when that has been granted. */
+interface View {
+  readonly patterns: readonly string[]
+  readonly end: Undo
+}
 
 export class Tail {
   readonly buffer = new EventBuffer()
@@ -30,34 +39,50 @@ export class Tail {
   paused = $state(false)
   following = $state(true)
 
-  readonly #feed: Feed
-  readonly #api: Api
+  readonly #bus: Bus
+  #shown: View | null = null
+  #wanted: View | null = null
   #frame = 0
   #latest: Event | undefined
 
-  constructor(feed: Feed, api: Api) {
-    this.#feed = feed
-    this.#api = api
+  constructor(bus: Bus) {
+    this.#bus = bus
   }
 
-  /** Starts to listen; gives what stops it. */
-  listen(): () => void {
-    return this.#feed.listen({
-      events: (events) => this.#take(events),
-      opened: (patterns) => this.#open(patterns),
-      refused: (_patterns, message) => (this.refusal = message),
-      gap: (from, to) => this.#note(`events ${count(from)}–${count(to)} were trimmed`),
-      reset: (message) => this.#rewind(message),
-      dropped: (more) => (this.dropped += more),
-      live: () => (this.caughtUp = true),
-      link: (link) => this.#linked(link.is === 'open'),
-    })
+  /** Follows the link; gives what ends that and every subscription. */
+  listen(): Undo {
+    const undo = this.#bus.onLink((link) => this.#linked(link))
+    return () => {
+      undo()
+      this.#shown?.end()
+      this.#wanted?.end()
+    }
   }
 
   /** Shows other patterns, as typed; a refusal appears in `refusal`, and nothing changes. */
   filter(text: string): void {
     this.refusal = null
-    this.#feed.choose(splitPatterns(text))
+    this.#wanted?.end()
+    const view: View = {
+      patterns: splitPatterns(text),
+      end: this.#bus.subscribe(splitPatterns(text), {
+        // A token that may see little is shown that little.
+        narrow: true,
+        window: WINDOW,
+        onEvents: (events) => this.#take(events),
+        onNotice: (notice) => this.#notice(view, notice),
+      }),
+    }
+    this.#wanted = view
+  }
+
+  /** Somebody else may be looking now: what was shown goes, and is asked for anew. */
+  restart(): void {
+    this.#shown?.end()
+    this.#shown = null
+    this.buffer.clear()
+    this.filter(joinPatterns(this.patterns))
+    this.#changed()
   }
 
   pause(on: boolean): void {
@@ -86,7 +111,7 @@ export class Tail {
       await this.#readPage()
       this.failure = null
     } catch (error) {
-      this.failure = error instanceof ApiError ? error.message : 'the server cannot be reached'
+      this.failure = error instanceof Error ? error.message : String(error)
     } finally {
       this.loading = false
       this.#changed()
@@ -95,7 +120,12 @@ export class Tail {
 
   async #readPage(): Promise<void> {
     const { cuts, oldest: before } = this.buffer
-    const page = await this.#api.events({ patterns: this.patterns, before, limit: PAGE })
+    const page = await this.#bus.query({
+      patterns: this.patterns,
+      order: 'desc',
+      limit: PAGE,
+      ...(before !== null && { before }),
+    })
     if (cuts !== this.buffer.cuts) return
     this.buffer.prepend(page.events.toReversed())
     this.exhausted = page.next === null
@@ -109,8 +139,35 @@ export class Tail {
     this.#changed()
   }
 
-  #open(patterns: readonly string[]): void {
-    this.patterns = patterns
+  #notice(view: View, notice: Notice): void {
+    switch (notice.is) {
+      case 'opened':
+        return this.#open(view)
+      case 'refused':
+        return this.#refused(view, notice.error.message)
+      case 'gap':
+        return this.#note(`events ${count(notice.from)}–${count(notice.to)} were trimmed`)
+      case 'reset':
+        return this.#rewind(notice.message)
+      case 'dropped':
+        this.dropped += notice.count
+        return
+      case 'live':
+        this.caughtUp = true
+    }
+  }
+
+  #refused(view: View, message: string): void {
+    if (view === this.#wanted) this.#wanted = null
+    if (view === this.#shown) this.#shown = null
+    this.refusal = message
+  }
+
+  #open(view: View): void {
+    this.#shown?.end()
+    this.#shown = view
+    this.#wanted = null
+    this.patterns = view.patterns
     this.refusal = null
     this.exhausted = false
     this.following = true
@@ -119,9 +176,9 @@ export class Tail {
     void this.loadOlder()
   }
 
-  #linked(open: boolean): void {
+  #linked(link: Link): void {
     this.caughtUp = false
-    if (open && this.failure !== null) void this.loadOlder()
+    if (link.is === 'live' && this.failure !== null) void this.loadOlder()
   }
 
   #note(text: string): void {
