@@ -21,7 +21,8 @@ KNOWN = faults.faults()
 @pytest.mark.parametrize("fault", KNOWN, ids=lambda fault: fault.name)
 def test_a_fault_has_its_place_and_its_test(fault: object) -> None:
     applied = fault.applied()  # type: ignore[attr-defined]
-    compile(applied, fault.file, "exec")  # type: ignore[attr-defined]
+    if fault.file.endswith(".py"):  # type: ignore[attr-defined]
+        compile(applied, fault.file, "exec")  # type: ignore[attr-defined]
     file, _, test = fault.test.partition("::")  # type: ignore[attr-defined]
     assert f"def {test}(" in (ROOT / file).read_text("utf-8")
 
