@@ -12,6 +12,7 @@ from antiphon.bus.topics import (
     covers,
     intersect,
     is_reserved,
+    matcher,
     matches,
     to_nats,
 )
@@ -205,3 +206,13 @@ def test_no_text_breaks_the_checks(text: str) -> None:
             assert check(text) == text
         except refusal as error:
             assert str(error).isascii() or "…" in str(error)  # noqa: PT017
+
+
+def test_for_many_topics_the_answers_are_the_same() -> None:
+    patterns = ["a.*", "b.+.c", "+", "_sys.*", "a.b", "d.+", "*"]
+    topics = ["a.b", "a", "b.x.c", "b.x.y.c", "_sys.stats", "_sys", "d.e", "d.e.f", "aXb", "a.b.c"]
+    for size in (0, 1, 2, len(patterns)):
+        some = patterns[:size]
+        one_of = matcher(some)
+        for topic in topics:
+            assert bool(one_of(topic)) == any(matches(pattern, topic) for pattern in some)

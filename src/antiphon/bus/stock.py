@@ -15,7 +15,7 @@ SPAN = 5_000
 LONGEST_SPAN = 50_000
 """Most seqs that one step looks across, so that it stays short whatever lies between."""
 
-TURN_TOPICS = 2_000
+TURN_TOPICS = 200
 """Topics that are looked at before others have a turn."""
 
 Holds: TypeAlias = Callable[[str], int | None]
