@@ -20,9 +20,9 @@ from antiphon.app.folder import DataFolder
 from antiphon.cli.find import find
 from antiphon.client.endpoint import Endpoint, NoServer
 from antiphon.client.http import HttpClient
-from antiphon.client.socket import FrameSocket
+from antiphon.client.plain import PlainBus
+from antiphon.client.remote import RemoteBus
 from antiphon.errors import StartError
-from antiphon.messages import Hello, Welcome
 
 from .conftest import ROOT, Shell, wait_for
 
@@ -130,10 +130,8 @@ def test_over_tls_and_a_unix_socket_clients_find_it_and_check_who_it_is(
     assert local.url.startswith("https://127.0.0.1:")
     for endpoint in (local, find(shell.data, f"unix://{sock}")):
         assert reaches(endpoint)
-        socket = FrameSocket(endpoint)
-        socket.send(Hello(v=1, token=endpoint.token))
-        assert isinstance(socket.recv(10), Welcome)
-        socket.close()
+        with PlainBus(lambda endpoint=endpoint: RemoteBus(lambda: endpoint)) as bus:  # type: ignore[misc]
+            assert bus.publish("a.b").seq is not None
 
     elsewhere = Endpoint(local.url, local.token)  # as from another machine, without its files
     for ca, trusted in ((made.ca, True), (other.ca, False)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -429,7 +430,11 @@ async def test_a_client_that_asks_and_never_reads_is_let_go(
     monkeypatch.setattr("antiphon.gateway.connection.FAREWELL_S", 0.05)
     monkeypatch.setattr("antiphon.gateway.ws.CLOSE_S", 0.05)
     monkeypatch.setattr("antiphon.gateway.protocols.LINGER_S", 0.05)
-    async with desk.client() as good, desk.client() as deaf:
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that little fills it
+    small.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(small, ("127.0.0.1", desk.port))
+    async with desk.client() as good, desk.client(sock=small) as deaf:
         deaf.connection.transport.pause_reading()
 
         async def ask() -> None:
