@@ -27,6 +27,11 @@ from antiphon.errors import StartError
 from .conftest import ROOT, Shell, wait_for
 
 
+def over(endpoint: Endpoint) -> PlainBus:
+    """A client of exactly this endpoint."""
+    return PlainBus(lambda: RemoteBus(lambda: endpoint))
+
+
 def is_free(folder: Path) -> bool:
     """Whether no process holds the folder; one that ended may still wait to be reaped."""
     held = DataFolder(folder)
@@ -130,7 +135,7 @@ def test_over_tls_and_a_unix_socket_clients_find_it_and_check_who_it_is(
     assert local.url.startswith("https://127.0.0.1:")
     for endpoint in (local, find(shell.data, f"unix://{sock}")):
         assert reaches(endpoint)
-        with PlainBus(lambda endpoint=endpoint: RemoteBus(lambda: endpoint)) as bus:  # type: ignore[misc]
+        with over(endpoint) as bus:
             assert bus.publish("a.b").seq is not None
 
     elsewhere = Endpoint(local.url, local.token)  # as from another machine, without its files
@@ -139,7 +144,7 @@ def test_over_tls_and_a_unix_socket_clients_find_it_and_check_who_it_is(
         assert reaches(elsewhere) is trusted
         if not trusted:
             with pytest.raises(NoServer, match="its certificate is not trusted"):
-                FrameSocket(elsewhere)
+                over(elsewhere).__enter__()
 
     other.cert.replace(made.cert)
     other.key.replace(made.key)
