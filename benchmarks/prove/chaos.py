@@ -47,7 +47,7 @@ class Plan:
     slow: int = 3
     streams: int = 4
     durables: int = 3
-    members: int = 3
+    groups: int = 2
 
 
 @dataclass
@@ -141,16 +141,36 @@ class SocketFollower(Follower):
 
 
 class DurableFollower(Follower):
-    """By a durable subscription, or as a member of a group: the server keeps its place."""
-
-    group: str | None = None
+    """By a durable subscription: the server keeps its place. Each event comes at least once."""
 
     async def follow(self, token: str) -> None:
-        held = {"group": self.group} if self.group else {"durable": self.name}
+        await self._take_all(token, durable=self.name)
+
+    async def _take_all(self, token: str, **held: Any) -> None:
         async with antiphon.connect(self.proxy.url, token) as bus:
             async for event in bus.subscribe(*self.patterns, start="earliest", **held):
                 assert event.seq is not None
                 await self.take(event.seq, event.topic)
+
+
+class GroupFollower(DurableFollower):
+    """By several members of a group, each on a connection of its own, that share the events."""
+
+    members: int = 3
+
+    async def follow(self, token: str) -> None:
+        tasks = [
+            asyncio.create_task(self._take_all(token, group=self.name, member=f"m{n}"))
+            for n in range(self.members)
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
 
 
 class StreamFollower(Follower):
@@ -174,7 +194,7 @@ class StreamFollower(Follower):
         try:
             asked = "&".join(f"pattern={pattern}" for pattern in self.patterns)
             writer.write(
-                f"GET /v1/stream?{asked}&narrow=true HTTP/1.1\r\n"
+                f"GET /v1/stream?{asked} HTTP/1.1\r\n"
                 f"Host: {self.proxy.url[7:]}\r\nAuthorization: Bearer {token}\r\n"
                 f"Last-Event-ID: {self.last_id}\r\n\r\n".encode()
             )
@@ -356,42 +376,27 @@ def _followers(plan: Plan, proxy: Proxy) -> list[Follower]:
     def one(kind: type[Follower], name: str, slow: bool = False) -> Follower:
         return kind(name, chance.choice(patterns), chance.choice(denials), proxy, slow)
 
-    made = [
+    return [
         *(one(SocketFollower, f"socket{n}") for n in range(plan.sockets)),
         *(one(SocketFollower, f"slow{n}", slow=True) for n in range(plan.slow)),
         *(one(StreamFollower, f"stream{n}") for n in range(plan.streams)),
         *(DurableFollower(f"durable{n}", ("work.a.*",), (), proxy) for n in range(plan.durables)),
+        *(GroupFollower(f"group{n}", ("work.*",), (), proxy) for n in range(plan.groups)),
     ]
-    for n in range(plan.members):
-        member = DurableFollower(f"member{n}", ("work.*",), (), proxy)
-        member.group = "group"
-        made.append(member)
-    return made
 
 
 async def _quiet(followers: list[Follower], stored: list[Event]) -> None:
     """Wait until all have what they are owed, or the deadline."""
     wanted = {f.name: {e.seq for e in stored if f.may_see(e.topic)} for f in followers}
-    group = [f for f in followers if f.name.startswith("member")]
     end = time.monotonic() + QUIET_S
-    while time.monotonic() < end:
-        behind = any(
-            len(wanted[f.name] - set(f.seen)) for f in followers if f not in group
-        ) or bool(group and _union(group) < wanted[group[0].name])
-        if not behind:
-            return
+    while time.monotonic() < end and any(wanted[f.name] - set(f.seen) for f in followers):
         await asyncio.sleep(0.2)
-
-
-def _union(followers: list[Follower]) -> set[int]:
-    return {seq for follower in followers for seq in follower.seen}
 
 
 def _judge(followers: list[Follower], stored: list[Event]) -> dict[str, Any]:
     missing = doubled = moved = 0
     again = 0
     wrong: list[str] = []
-    group = [f for f in followers if f.name.startswith("member")]
     for follower in followers:
         mine = {event.seq for event in stored if follower.may_see(event.topic)}
         given = set(follower.seen)
@@ -401,7 +406,7 @@ def _judge(followers: list[Follower], stored: list[Event]) -> dict[str, Any]:
         else:
             doubled += twice
             moved += sum(b < a for a, b in zip(follower.seen, follower.seen[1:], strict=False))
-        lacks = mine - (_union(group) if follower in group else given)
+        lacks = mine - given
         missing += len(lacks)
         if lacks or (twice and not isinstance(follower, DurableFollower)):
             wrong.append(f"{follower.name}: missing {sorted(lacks)[:5]}, twice {twice}")
@@ -478,6 +483,7 @@ def _result(
         **dict(sorted(chaos.done.items())),
         "turned_away": sum(f.turned_away for f in followers),
         "connections": chaos._proxy.connections,
+        "connections_lost": dict(sum((f.refusals for f in followers), Counter())),
         **judged,
         "faults": faults,
     }

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from benchmarks.prove import crashes, kills, losses, paused, seeds, soak, workspace
+from benchmarks.prove import chaos, crashes, kills, losses, paused, seeds, soak, workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -64,3 +64,8 @@ def test_a_bounded_log_under_load_loses_nothing_but_what_it_tells(tmp_path: Path
     assert len(result["durable"]["gaps"]) == 1
     assert result["file_swing_percent"] < 10
     assert (tmp_path / "soak.svg").read_text("utf-8").startswith("<svg")
+
+
+def test_chaos_takes_no_event_from_whom_it_is_for_and_gives_none_to_others() -> None:
+    result = chaos.run(chaos.Plan(seconds=25.0, events_per_s=150))
+    assert result["held"], result
