@@ -111,3 +111,16 @@ def test_whoever_has_ended_writes_nothing() -> None:
     flusher.forget(socket)
     loop.rest()
     assert log == []
+
+
+def test_who_asks_often_writes_no_more_often_than_others() -> None:
+    """Each answer asks for a turn; somebody with many to come must not crowd out the rest."""
+    loop, log = Loop(), []
+    flusher = Flusher(loop)
+    busy, quiet = Socket("busy", log, 100), Socket("quiet", log, 100)
+    flusher.gather(busy)
+    flusher.gather(quiet)
+    for _ in range(50):
+        flusher.soon(busy)
+    loop.rest()
+    assert log[:100].count("quiet") >= 49

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.gateway.certificates import issue as certificate
 from tests.gateway.conftest import TOKEN, Desk, Socket, serving
+from tests.gateway.openings import opening
 from tests.gateway.test_http import login, problem
+from tests.gateway.test_sse import issued, left_waiting
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from antiphon.bus import Quota
+from antiphon.bus import ADMIN, Quota
 from antiphon.gateway import Auth, Tokens
 from antiphon.gateway.operations import Right
 from antiphon.gateway.tokens import MOST, Grant, Rights, Secret, digest
@@ -245,6 +249,36 @@ async def test_a_token_that_cannot_be_kept_is_not_given(desk: Desk, tmp_path: Pa
     assert await desk.get("/v1/tokens") == []
 
 
+async def test_rights_that_cannot_be_kept_are_taken_back_from_what_was_opened_by_them(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await desk.issue("ann", sub=["a.*"])
+    saving, full = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def save(self: Tokens, data: bytes) -> None:
+        loop.call_soon_threadsafe(saving.set)
+        full.wait(10)
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(Tokens, "save", save)
+    wider = {"name": "ann", "sub": ["*"], "replace": True, "overlap_s": 60}
+    answer = asyncio.create_task(desk.post("/v1/tokens", wider))
+    async with asyncio.timeout(10):
+        await saving.wait()
+    try:
+        async with desk.client(ann) as socket:
+            await socket.sub("s", "*")
+            full.set()
+            problem(await answer, 503, "storage_unavailable")
+            await desk.bus.publish_event("secret", 1)
+            await desk.bus.publish_event("a.x", 2)
+            assert [e["topic"] for e in (await socket.until("ev"))["events"]] == ["a.x"]
+    finally:
+        full.set()
+        monkeypatch.undo()
+
+
 async def test_a_revocation_that_cannot_be_kept_counts_and_says_so(
     desk: Desk, tmp_path: Path
 ) -> None:
@@ -324,6 +358,24 @@ async def test_nothing_is_delivered_to_a_revoked_socket_that_was_not_on_its_way(
         events = sum(len(frame["events"]) for frame in frames if frame["op"] == "ev")
         assert events < 100
         assert socket.connection.close_code == 1006
+
+
+async def test_nothing_that_waits_below_tls_is_delivered_to_a_revoked_socket(
+    tmp_path: Path, until: Until
+) -> None:
+    """It is encrypted already, and less than would stop the server from writing."""
+    async with opening("tls", tmp_path, certificate(tmp_path / "tls")) as door:
+        ann = await issued(door.desk, "ann")
+        async with door.socket(max_size=None, max_queue=None) as socket:
+            await socket.hello(ann)
+            await socket.sub("s", "a.*", window=10_000)
+            await socket.until("live")
+            count = await left_waiting(door.desk, socket.connection.transport, until)
+            await door.desk.gateway._issuer.revoke("ann", ADMIN)
+            socket.connection.transport.resume_reading()
+            frames = [json.loads(frame) async for frame in rest_of(socket)]
+            assert sum(len(frame["events"]) for frame in frames if frame["op"] == "ev") < count
+            assert socket.connection.close_code == 1006
 
 
 async def test_what_a_revoked_socket_sent_is_done_no_more(desk: Desk) -> None:
@@ -408,6 +460,21 @@ async def test_a_cookie_whose_token_ended_before_hello_opens_no_socket(desk: Des
         await socket.send("hello", v=1)
         assert (await socket.expect("err"))["code"] == "unauthorized"
         assert (await socket.closed())[0] == 4501
+
+
+async def test_a_cookies_socket_ends_with_its_token_though_that_was_replaced_before_hello(
+    desk: Desk, clock: Clock
+) -> None:
+    ann = await desk.issue("ann")
+    origin = {"Origin": f"http://127.0.0.1:{desk.port}"}
+    answer = await desk.post("/v1/login", {"token": ann}, headers=origin, token=None)
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    options = {"additional_headers": {"Cookie": cookie}, "origin": origin["Origin"]}
+    async with desk.socket(**options) as socket:
+        await desk.issue("ann", replace=True, overlap_s=0.05)
+        await socket.hello(None)
+        clock.now += 0.05
+        assert await socket.closed() == (4502, "the token has expired")
 
 
 # --- new rights, another token ------------------------------------------------------------

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from antiphon.bus import ADMIN
 from antiphon.gateway import Auth, Tokens
+from antiphon.messages import TokenCreate
 
+from .certificates import issue
 from .conftest import TOKEN, serving
+from .openings import opening
 from .test_ws import publish
 
 Until = Callable[[Callable[[], bool]], Any]
@@ -312,6 +317,55 @@ async def test_it_ends_with_its_token(desk: Any, until: Until) -> None:
         assert loop.time() - began < 2
     assert (await desk.ask("GET", "/v1/stream", token=ann)).status == 401
     await until(lambda: desk.bus.log.subscriptions == 0)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+async def test_nothing_that_waits_in_the_server_is_delivered_once_its_token_has_ended(
+    tmp_path: Path, until: Until, kind: str
+) -> None:
+    """Less waits than would stop the stream from writing."""
+    async with opening(kind, tmp_path, issue(tmp_path / "tls")) as door:
+        ann = await issued(door.desk, "ann")
+        async with door.raw() as (reader, writer):
+            asked = f"GET /v1/stream?pattern=a.* HTTP/1.1\r\nHost: {door.host}\r\n"
+            writer.write(f"{asked}Authorization: Bearer {ann}\r\n\r\n".encode())
+            await reader.readuntil(b"\r\n\r\n")
+            count = await left_waiting(door.desk, writer.transport, until)
+            await door.desk.gateway._issuer.revoke("ann", ADMIN)
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+            assert (await rest_of(reader)).count(b"data:") < count
+        await until(lambda: door.desk.bus.log.subscriptions == 0)
+
+
+async def issued(desk: Any, name: str) -> str:
+    ask = TokenCreate(name=name, sub=["a.*"])
+    return str((await desk.gateway._issuer.create(ask, ADMIN)).token)
+
+
+async def left_waiting(desk: Any, transport: Any, until: Until) -> int:
+    """Publish to a client that reads nothing, until the kernel takes no more; how many."""
+    transport.pause_reading()
+    client = transport.get_extra_info("socket").getsockname()
+    serving = [c.transport for c in desk.gateway._server.server_state.connections]
+    (server,) = (t for t in serving if t.get_extra_info("peername") == client)
+    for end, option in ((server, socket.SO_SNDBUF), (transport, socket.SO_RCVBUF)):
+        end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 4096)
+    lowest = getattr(getattr(server, "_ssl_protocol", None), "_transport", None) or server
+    count = 0
+    while lowest.get_write_buffer_size() < 20_000:
+        await desk.bus.publish_event("a.b", "x" * 30_000)
+        count += 1
+        await until(lambda: next(iter(desk.gateway._register)).lag == 0)
+    return count
+
+
+async def rest_of(reader: asyncio.StreamReader) -> bytes:
+    found = b""
+    with suppress(ConnectionError):
+        async with asyncio.timeout(10):
+            while part := await reader.read(65_536):
+                found += part
+    return found
 
 
 async def test_new_rights_count_at_once_for_what_is_open(desk: Any) -> None:

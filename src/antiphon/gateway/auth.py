@@ -106,13 +106,13 @@ class Auth:
             Unauthorized: It has ended meanwhile.
             Overloaded: Too many connections are open by its name.
         """
-        if not self._opens(passed):
-            raise Unauthorized("this token is not known any more")
+        if passed is not self._admin:
+            found = self.tokens.by_id(passed.id)
+            living = None if found is None else self._living(*found)
+            if living is None:
+                raise Unauthorized("this token is not known any more")
+            passed = living  # its end may be nearer than when it was shown
         return self.holds.add(passed, ended, spare=spare)
-
-    def _opens(self, passed: Pass) -> bool:
-        found = self.tokens.by_id(passed.id)
-        return passed is self._admin or (found is not None and found[1].living(self.now()))
 
     def replace_admin(self, token: str) -> int:
         """From now on *token* is the admin's; how many connections ended with the old one."""

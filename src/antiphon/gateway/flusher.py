@@ -43,13 +43,14 @@ class Flusher:
         self._loop: Turns = loop or asyncio.get_running_loop()
         self._waiting: dict[Writer, None] = {}
         self._round: deque[Writer] = deque()
+        self._placed: set[Writer] = set()
         self._timer: object | None = None
         self._turn: object | None = None
         self._flushed = -FLUSH_S
 
     def soon(self, writer: Writer) -> None:
         """*writer* has an answer, or room again: it writes in this turn of the loop."""
-        self._round.append(writer)
+        self._place(writer)
         self._go_on()
 
     def gather(self, writer: Writer) -> None:
@@ -66,9 +67,16 @@ class Flusher:
     def _flush(self) -> None:
         self._timer = None
         self._flushed = self._loop.time()
-        self._round.extend(self._waiting)
+        for writer in self._waiting:
+            self._place(writer)
         self._waiting.clear()
         self._go_on()
+
+    def _place(self, writer: Writer) -> None:
+        """One place for each, however often it asks: else it would write more than others."""
+        if writer not in self._placed:
+            self._placed.add(writer)
+            self._round.append(writer)
 
     def _go_on(self) -> None:
         if self._turn is None and self._round:
@@ -79,6 +87,7 @@ class Flusher:
         waiting = self._round
         for _ in range(min(TURN_FRAMES, len(waiting))):
             writer = waiting.popleft()
+            self._placed.discard(writer)
             if writer.write_one():
-                waiting.append(writer)
+                self._place(writer)
         self._go_on()

@@ -152,6 +152,7 @@ class Issuer:
             if tokens.get(ask.name) is grant:  # or it was revoked meanwhile
                 grant.change(before, old)
                 tokens.put(grant)
+                self._bus.log.regrant(grant.name, grant.principal.access)
             raise
         self._replaced(grant, old)
         return grant

@@ -61,6 +61,8 @@ PONG = b"\x8a"
 TEXT = b"\x81"
 ABORT = "antiphon.abort"
 """The extension of ASGI by which an HTTP answer is cut off with its connection."""
+CUT_UNWRITTEN = "antiphon.cut_unwritten"
+"""The extension of ASGI that does so if something of the answer lies unwritten here."""
 FRAMES = "antiphon.frames"
 """The extension of ASGI by which a ``ResoluteSocket`` takes frames without waiting."""
 
@@ -155,8 +157,12 @@ class PatientHttp(H11Protocol):
         self._inlet.go_on()
 
     async def _serve_with_abort(self, scope: Any, receive: Any, send: Any) -> None:
-        scope["extensions"] = {ABORT: self.transport.abort}
+        scope["extensions"] = {ABORT: self.transport.abort, CUT_UNWRITTEN: self._cut_unwritten}
         await self._serve(scope, receive, send)
+
+    def _cut_unwritten(self) -> None:
+        if unwritten(self._inlet.transport):
+            self.transport.abort()
 
     # --- what is no request -----------------------------------------------------------------
 
@@ -308,7 +314,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
 
     def cut_unwritten(self) -> bool:
         """End the connection if something lies unwritten in this process; whether it did."""
-        if self._lost or not self._socket.get_write_buffer_size():
+        if self._lost or not unwritten(self._socket):
             return False
         self._cut()
         return True
@@ -383,6 +389,17 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
     def _cut(self) -> None:
         if not self._lost:
             self.transport.abort()
+
+
+def unwritten(transport: asyncio.WriteTransport) -> int:
+    """Bytes that the kernel has not taken yet.
+
+    Under TLS, what is encrypted lies in the buffer of a transport below, which counts for
+    none of the upper one's bytes, and which asyncio has no public way to.
+    """
+    size = transport.get_write_buffer_size()
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return size if below is None else size + below.get_write_buffer_size()
 
 
 def _header(size: int) -> bytes:

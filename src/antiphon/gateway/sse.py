@@ -23,7 +23,7 @@ from antiphon.bus import Bus, BusNotice, Gap, Lag, Live, Principal, Reset
 from antiphon.bus.batch import Slice
 from antiphon.gateway.flusher import FLUSH_S
 from antiphon.gateway.limits import COMMENT_S, CUT_S, FLUSH_BYTES, FLUSH_EVENTS
-from antiphon.gateway.protocols import ABORT
+from antiphon.gateway.protocols import ABORT, CUT_UNWRITTEN
 from antiphon.gateway.register import Register, subscription_info
 from antiphon.gateway.seats import Seats
 from antiphon.messages import SubscriptionInfo
@@ -72,7 +72,7 @@ class EventStreams:
         undo = [self._seats.leave]
         try:
             stream = EventStream(f"stream/{next(self._numbers)}", self._bus, undo)
-            undo.append(self._hold(request, stream.end))
+            undo.append(self._hold(request, stream.token_ended))
             stream.subscribe(patterns, start, principal)
         except BaseException:
             for step in reversed(undo):
@@ -107,6 +107,7 @@ class EventStream(StreamingResponse):
         self._ended = False
         self._done = False
         self._abort: Callable[[], None] = self._wake.set
+        self._cut_unwritten: Callable[[], None] = self._wake.set
         self._told = ""
 
     def subscribe(self, patterns: list[str], start: str | int, principal: Principal) -> None:
@@ -131,12 +132,18 @@ class EventStream(StreamingResponse):
         self._wake.set()
         asyncio.get_running_loop().call_later(CUT_S, self._cut)
 
+    def token_ended(self, why: str) -> None:
+        """Deliver nothing more, not even what was written and not taken."""
+        self.end(why)
+        self._cut_unwritten()
+
     def infos(self) -> Iterable[SubscriptionInfo]:
         """What ``GET /v1/subscriptions`` says of it."""
         yield subscription_info(self.name, self._subscription, self._bus.head)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._abort = scope["extensions"][ABORT]
+        self._cut_unwritten = scope["extensions"][CUT_UNWRITTEN]
         try:
             await super().__call__(scope, receive, send)
         finally:
