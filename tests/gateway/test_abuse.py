@@ -125,7 +125,7 @@ def test_of_five_thousand_handshakes_as_many_as_allowed_are_accepted(
     with crowd(served, IDLE, upgrade(served)) as opened:
         first = [status(one) for one in opened]
         # None says hello, so the one that has waited for longest goes for each that comes.
-        assert SOCKETS <= first.count(101)
+        assert first.count(101) >= SOCKETS
         assert set(first) <= {101, 0}
         assert is_prompt(served)
         with welcomed(served):
