@@ -124,12 +124,12 @@ def test_of_five_thousand_handshakes_as_many_as_allowed_are_accepted(
 ) -> None:
     with crowd(served, IDLE, upgrade(served)) as opened:
         first = [status(one) for one in opened]
-        # A machine that takes over 10 s for this has let the first go again by then.
-        assert SOCKETS <= first.count(101) < 2 * SOCKETS
-        assert first.count(429) >= IDLE - 2 * SOCKETS - (IDLE - CONNECTIONS)
-        assert set(first) <= {101, 429, 0}
+        # None says hello, so the one that has waited for longest goes for each that comes.
+        assert first.count(101) >= SOCKETS
+        assert set(first) <= {101, 0}
         assert is_prompt(served)
-        assert ask(served, "/v1/status")["sockets"] <= SOCKETS
+        with welcomed(served):
+            wait_for(lambda: ask(served, "/v1/status")["sockets"] <= SOCKETS, 10, "their ends")
     # They never said hello, so their places are free again.
     wait_for(lambda: ask(served, "/v1/status")["sockets"] == 0, 30, "the end of the sockets")
     with welcomed(served):

@@ -343,6 +343,24 @@ async def test_more_sockets_than_allowed_are_turned_away(tmp_path: Path, until: 
             pass
 
 
+async def test_sockets_that_say_no_hello_keep_nobody_out(tmp_path: Path) -> None:
+    """All seats are taken: by one who said hello, and by strangers, of whom the first goes."""
+    async with (
+        serving(tmp_path, sockets=3) as desk,
+        desk.client() as known,
+        desk.socket() as first,
+        desk.socket() as second,
+        desk.client() as late,
+    ):
+        assert (await first.closed())[0] == 1006
+        await second.hello(desk.token)
+        assert (await refused(desk))[0] == 429
+        for socket in (known, second, late):
+            await socket.sub("s", "a")
+        refusals = desk.gateway.refusals
+        assert (refusals["sockets_cut"], refusals["sockets"]) == (1, 1)
+
+
 # --- the cookie ---------------------------------------------------------------------------
 
 

@@ -86,6 +86,10 @@ ConnectionMessage: TypeAlias = FrameIn | Tick | ClientLeft
 class Transport(Writable, Protocol):
     """The socket, as the actor sees it."""
 
+    def admitted(self) -> None:
+        """It is known now whose it is."""
+        ...
+
     def watch(self, on_room: Callable[[], None]) -> None:
         """Call *on_room* when it takes frames again, or never will."""
         ...
@@ -282,6 +286,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
         except BusError as error:
             self._refused(error)
             return self._session.denied(error)
+        self._transport.admitted()
         return self._session.admitted(self._bus.epoch, self._bus.head, self._clock.now())
 
     def _renew(self, ask: Renew) -> list[Command]:

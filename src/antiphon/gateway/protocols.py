@@ -280,7 +280,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
 
     def begin(self, handshake: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """Take the handshake; the application is shown all *headers*. No frame before its end."""
-        self._answer_by = self.loop.call_later(HEADERS_S, self._cut)
+        self._answer_by = self.loop.call_later(HEADERS_S, self.cut)
         self._inlet.pause_reading()
         super().data_received(handshake)
         self.scope["headers"] = headers
@@ -316,7 +316,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
         """End the connection if something lies unwritten in this process; whether it did."""
         if self._lost or not unwritten(self._socket):
             return False
-        self._cut()
+        self.cut()
         return True
 
     async def send(self, message: Any) -> None:
@@ -346,7 +346,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
             self.conn.fail(1008, "too many pings, pongs and tiny fragments")
             self.handle_parser_exception()
         else:
-            self._cut()
+            self.cut()
 
     def handle_cont(self, event: Frame) -> None:
         if event.data or event.fin:
@@ -372,7 +372,7 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
     def on_task_complete(self, task: asyncio.Task[Any]) -> None:
         super().on_task_complete(task)
         if not self._lost:
-            self.loop.call_later(LINGER_S, self._cut)
+            self.loop.call_later(LINGER_S, self.cut)
 
     def shutdown(self) -> None:
         """End it; one whose close frame was sent may answer that first, or would lose it."""
@@ -382,11 +382,12 @@ class ResoluteSocket(WebSocketsSansIOProtocol):
         except Exception:
             # One connection in a state that nobody thought of must not keep the others open.
             logger.warning("a WebSocket could not be ended in order", exc_info=True)
-            self._cut()
+            self.cut()
         if not self._lost:
-            self.loop.call_later(LINGER_S / 10, self._cut)
+            self.loop.call_later(LINGER_S / 10, self.cut)
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """End the connection, now and without a word."""
         if not self._lost:
             self.transport.abort()
 

@@ -101,7 +101,7 @@ class Gateway:
         self._audit = Audit(bus, system.clock)
         self._issuer = Issuer(bus, auth, self._audit, admin_file)
         self._register = Register()
-        seats = Seats(sockets, lambda: self._going)
+        self._seats = seats = Seats(sockets, lambda: self._going)
         self._streams = EventStreams(bus, seats, self._register, hold=self._hold)
         self._http = Http(
             bus=bus,
@@ -153,6 +153,8 @@ class Gateway:
         return {
             **self._audit.counters,
             "connections": self._auth.holds.refused,
+            "sockets": self._seats.refused,
+            "sockets_cut": self._seats.cut,
             **by_rates,
         }
 

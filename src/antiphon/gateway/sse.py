@@ -68,8 +68,8 @@ class EventStreams:
             Overloaded, Unauthorized: There are too many; its token has ended meanwhile.
             InvalidPattern, Forbidden, BadRequest: As ``Bus.open_subscription``.
         """
-        self._seats.take()
-        undo = [self._seats.leave]
+        seat = self._seats.take()
+        undo: list[Callable[[], None]] = [lambda: self._seats.leave(seat)]
         try:
             stream = EventStream(f"stream/{next(self._numbers)}", self._bus, undo)
             undo.append(self._hold(request, stream.token_ended))

@@ -46,12 +46,19 @@ class FrameSocket(Protocol):
 
     def cut_unwritten(self) -> bool: ...
 
+    def cut(self) -> None: ...
+
 
 class SocketTransport:
-    """The socket, as its actor sees it."""
+    """The socket, as its actor sees it.
 
-    def __init__(self, frames: FrameSocket, traffic: Traffic) -> None:
+    Args:
+        admitted: Called once it is known whose it is.
+    """
+
+    def __init__(self, frames: FrameSocket, traffic: Traffic, admitted: Callable[[], None]) -> None:
         self._frames = frames
+        self.admitted = admitted
         self._traffic = traffic
         self.ended: asyncio.Future[tuple[CloseCode, str]] = (
             asyncio.get_running_loop().create_future()
@@ -111,31 +118,36 @@ class SocketEndpoint:
         self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        frames: FrameSocket = scope["extensions"][FRAMES]
         try:
-            self._seats.take()
+            seat = self._seats.take(frames.cut)
         except Overloaded as error:
             await reject_socket(send, error)
             return
         try:
-            await self._sit(scope, receive, send)
+            transport = SocketTransport(frames, self._traffic, lambda: self._seats.keep(seat))
+            await self._sit(transport, scope, receive, send)
         finally:
-            self._seats.leave()
+            self._seats.leave(seat)
 
-    async def _sit(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+    async def _sit(
+        self, transport: SocketTransport, scope: Scope, receive: Receive, send: AsgiSend
+    ) -> None:
         if SUBPROTOCOL not in scope.get("subprotocols", ()):
             await reject_socket(send, BadRequest(f"ask for the subprotocol {SUBPROTOCOL}"))
             return
         self._traffic.sockets += 1
         try:
-            await self._serve(scope, receive, send)
+            await self._serve(transport, scope, receive, send)
         finally:
             self._traffic.sockets -= 1
 
-    async def _serve(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+    async def _serve(
+        self, transport: SocketTransport, scope: Scope, receive: Receive, send: AsgiSend
+    ) -> None:
         await receive()  # websocket.connect
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         self._traffic.accepted += 1
-        transport = SocketTransport(scope["extensions"][FRAMES], self._traffic)
         try:
             ref = await self._sessions.call(
                 Accept(next(self._numbers), transport, self._guest(scope))
