@@ -44,6 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_they_run_in_the_server_and_survive_a_kill(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_backup_of_a_running_server_can_take_the_place_of_its_log(
     assert [event["data"] for event in found] == list(range(20))
 
 
+@pytest.mark.long
 def test_an_export_is_the_same_with_a_server_and_without_one(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     try:
@@ -145,6 +146,7 @@ def test_what_is_no_event_is_left_out_of_an_export_and_told(
     assert "exported 0 events" in said.err
 
 
+@pytest.mark.long
 def test_importing_twice_changes_nothing(live: Shell, other: Shell) -> None:
     publish(live, "carry.over", *({"n": n, "text": "ü" * n} for n in range(700)))
     exported = live.ok("export", "carry.*")

@@ -218,6 +218,7 @@ def test_an_open_tail_survives_a_killed_server_and_has_each_event_once(shell: Sh
     assert int(cursor_of(tail.err).split(".")[1]) >= after[-1]
 
 
+@pytest.mark.long
 def test_a_topic_is_described_by_a_schema_that_publishes_must_fit(
     live: Shell, tmp_path: Path
 ) -> None:

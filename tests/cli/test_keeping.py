@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.cli.conftest import WITHIN_S, Shell, environment
 from tests.cli.test_events import publish
 
@@ -109,6 +110,7 @@ def test_forget_asks_first_and_shows_how_much(live: Shell) -> None:
     assert record["payload"]["pattern"] == "paste.*"
 
 
+@pytest.mark.long
 def test_forget_by_id_and_its_refusals(live: Shell) -> None:
     live.ok("publish", "paste.b", '"secret"', "--id", "oops")
     done = json.loads(live.ok("forget", "--id", "oops", "--yes", "--json"))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from tests.cli.conftest import Shell, wait_for
 
 
@@ -58,6 +59,7 @@ def test_ctrl_c_cancels_the_worker(live: Shell) -> None:
     assert len(ends) == 1
 
 
+@pytest.mark.long
 def test_a_detached_worker_is_listed_followed_and_stopped(live: Shell) -> None:
     said = live.ok("run", "-d", "--name", "bg", "--", "sh", "-c", "echo one; sleep 600")
     assert said == "bg\n"

@@ -45,6 +45,7 @@ def test_a_signal_ends_the_server_in_order(shell: Shell, number: int) -> None:
     assert shell.server.end() == 0
 
 
+@pytest.mark.long
 def test_a_killed_actor_comes_back_and_the_tree_shows_it(shell: Shell) -> None:
     shell.serve()
     assert shell.ok("actors", "kill", "log/bus") == "killed log/bus\n"

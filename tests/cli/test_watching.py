@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Shell, wait_for
 
 
@@ -14,6 +15,7 @@ def told(shell: Shell) -> list[tuple[str, str]]:
     return [(e["topic"].rpartition(".")[2], e["payload"]["path"]) for e in map(json.loads, lines)]
 
 
+@pytest.mark.long
 def test_changes_are_told_across_its_own_and_the_servers_absence(
     shell: Shell, tmp_path: Path
 ) -> None:

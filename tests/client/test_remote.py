@@ -340,6 +340,7 @@ async def kill_amid_publishes(house: House, times: int) -> None:
     assert len(await asyncio.to_thread(house.events, "kill.a")) >= len(waiting)
 
 
+@pytest.mark.long
 async def test_a_server_that_is_killed_loses_and_doubles_nothing(house: House) -> None:
     await kill_amid_publishes(house, 1)
 

@@ -87,6 +87,7 @@ def _checking(
     return check
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 async def test_every_operation_answers_as_its_document_says(
     desk: Any, mode: GenerationMode

@@ -63,6 +63,7 @@ def expected(name: str) -> set[tuple[str, int, str]]:
     return {(name, n, mark[1]) for n, mark in marks if mark is not None}
 
 
+@pytest.mark.long
 def test_users_programs_type_check_and_wrong_lines_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -73,6 +74,7 @@ def test_users_programs_type_check_and_wrong_lines_do_not(
     assert check("accepts.py", "rejects.py") == expected("rejects.py")
 
 
+@pytest.mark.long
 def test_basedpyright_says_the_same() -> None:
     refused = {(name, line) for name, line, _ in expected("rejects.py")}
     assert check_with_basedpyright("accepts.py", "rejects.py") == refused

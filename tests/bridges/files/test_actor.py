@@ -52,6 +52,7 @@ class Reader:
             self.files[path] = (event.payload["size_bytes"], event.payload["mtime"])
 
 
+@pytest.mark.long
 async def test_killed_again_and_again_it_tells_every_state_once(
     running: Core, tmp_path: Path
 ) -> None:
