@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from antiphon.app import Core
 from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
 from antiphon.bus.batch import Slice
+from antiphon.bus.event_rules import check_event
 from antiphon.bus.subscription import Subscription
-from antiphon.errors import InvalidPattern
+from antiphon.errors import Forbidden, InvalidPattern
+from antiphon.messages import EventIn
 
 from . import topic_model as model
 from .conftest import until
@@ -80,6 +82,22 @@ def test_reserved_topics_are_written_by_antiphon_alone() -> None:
     assert not ADMIN.access.may_publish("_sys.store.full")
     with pytest.raises(InvalidPattern, match="written by Antiphon alone"):
         Access(pub=("_sys.*",))
+
+
+@pytest.mark.parametrize(
+    ("topic", "why"),
+    [
+        ("_sys.x", "reserved topics are written by Antiphon alone"),
+        ("chat.secret", "chat.secret is denied"),
+        ("build.x", "only to chat.*, mail.*"),
+    ],
+)
+def test_a_refused_publish_says_by_which_rule(topic: str, why: str) -> None:
+    ann = Principal("ann", Access(pub=("chat.*", "mail.*"), deny=("chat.secret",)))
+    with pytest.raises(Forbidden) as refused:
+        check_event(EventIn(topic=topic, payload=1), ann)
+    assert str(refused.value) == f"ann may not publish to {topic}: {why}"
+    assert Access().why_not_publish("a") == "to no topic at all"
 
 
 def test_the_admin_sees_everything_and_publishes_what_is_not_reserved() -> None:

@@ -70,7 +70,8 @@ def test_a_topic_that_is_forbidden_ends_it_at_once(live: Shell) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "antiphon: 0 lines stored, 2 unanswered",
-        "antiphon: admin may not publish to _sys.x (forbidden)",
+        "antiphon: admin may not publish to _sys.x: "
+        "reserved topics are written by Antiphon alone (forbidden)",
     ]
 
 

@@ -43,6 +43,12 @@ def test_what_breaks_a_rule_is_one_line_and_a_usage_error(live: Shell) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_an_unknown_role_is_refused_with_those_there_are(live: Shell) -> None:
+    done = live("token", "create", "--name", "x", "--role", "root")
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert "'root' is no role: one of worker, terminal, admin" in done.stderr
+
+
 def test_the_admin_token_is_replaced_while_the_server_runs(live: Shell) -> None:
     old = admin_token(live)
     said = live.ok("token", "rotate")

@@ -24,6 +24,7 @@ def test_a_port_in_use_is_a_start_error_of_one_line() -> None:
         with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}: ") as error:
             bind("127.0.0.1", port)
         assert "\n" not in str(error.value)
+        assert str(error.value).endswith("; another --port, or 0 for a free one")
 
 
 def test_two_servers_cannot_bind_one_port_even_before_they_serve() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from antiphon.bus.topics import check_pattern, covers, intersect, is_reserved, matches
-from antiphon.errors import InvalidPattern
+from antiphon.errors import InvalidPattern, cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,14 @@ class Access:
     def may_publish(self, topic: str) -> bool:
         """Whether events may be published to *topic*."""
         return _any_matches(self.pub, topic) and not _any_matches(self.deny, topic)
+
+    def why_not_publish(self, topic: str) -> str:
+        """The rule by which ``may_publish`` says no, for who reads the refusal."""
+        if is_reserved(topic):
+            return "reserved topics are written by Antiphon alone"
+        if denied := [pattern for pattern in self.deny if matches(pattern, topic)]:
+            return f"{denied[0]} is denied"
+        return f"only to {cut(', '.join(self.pub))}" if self.pub else "to no topic at all"
 
     def may_subscribe(self, pattern: str) -> bool:
         """Whether one of ``sub`` covers *pattern*, and no denial covers all of it.

@@ -23,6 +23,7 @@ from antiphon.bus.event_rules import (
     add_header,
     check_fields,
     check_payload,
+    may_not_publish,
     to_utc,
 )
 from antiphon.bus.holder import Holder
@@ -309,7 +310,7 @@ class Bus:
         if head is None:
             check_topic(topic)
             if not principal.access.may_publish(topic):
-                raise Forbidden(f"{principal.name} may not publish to {topic}", value=topic)
+                raise may_not_publish(principal, topic)
             ephemeral = any(matches(pattern, topic) for pattern in self._ephemeral)
             if remote and self.quotas is not None and not ephemeral:
                 self.quotas.check_topic(principal, topic)
@@ -394,7 +395,8 @@ class Bus:
         if narrow:
             checked = sorted(set(principal.access.narrow(checked)))
             if not checked:
-                raise Forbidden(f"{principal.name} may see nothing of {cut(list(patterns))}")
+                asked = cut(", ".join(patterns))
+                raise Forbidden(f"{principal.name} may see nothing of {asked}", value=asked)
             return tuple(checked)
         for pattern in checked:
             if not principal.access.may_subscribe(pattern):

@@ -56,6 +56,12 @@ _ID = re.compile(rf"[ -~]{{1,{ID_CHARS}}}")
 _known: set[str] = set()
 
 
+def may_not_publish(principal: Principal, topic: str) -> Forbidden:
+    """The refusal of a publish to *topic*, with the rule."""
+    why = principal.access.why_not_publish(topic)
+    return Forbidden(f"{principal.name} may not publish to {topic}: {why}", value=topic)
+
+
 # --- fields -----------------------------------------------------------------------------
 
 
@@ -67,7 +73,7 @@ def check_event(event: EventIn, principal: Principal, *, limit: int = EVENT_BYTE
     """
     check_topic(event.topic)
     if not principal.access.may_publish(event.topic):
-        raise Forbidden(f"{principal.name} may not publish to {event.topic}", value=event.topic)
+        raise may_not_publish(principal, event.topic)
     check_fields(
         id=event.id,
         type=event.type,

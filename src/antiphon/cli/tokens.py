@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeAlias, cast
+from typing import Annotated, TypeAlias, cast, get_args
 
 import msgspec
 import typer
@@ -59,7 +59,7 @@ def create(
         pub=_listed(pub),
         sub=_listed(sub),
         deny=_listed(deny),
-        roles=cast("list[Role]", _listed(role)),
+        roles=_roles(role),
         expires_in_s=_seconds(expires),
         replace=replace,
         overlap_s=_seconds(overlap) or 0.0,
@@ -150,6 +150,15 @@ def _rotate_alone(path: Path) -> None:
 
 def _listed(values: Sequence[str] | None) -> list[str]:
     return [part for value in values or () for part in value.split(",") if part]
+
+
+def _roles(values: Sequence[str] | None) -> list[Role]:
+    roles = _listed(values)
+    for role in roles:
+        if role not in get_args(Role):
+            known = ", ".join(get_args(Role))
+            raise typer.BadParameter(f"{role!r} is no role: one of {known}", param_hint="--role")
+    return cast("list[Role]", roles)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -138,7 +138,9 @@ def bind(host: str, port: int, *, open_to_others: bool = False) -> socket.socket
         listening.listen(BACKLOG)  # now, since two that only bind don't meet
     except (OSError, OverflowError) as error:
         listening.close()
-        raise StartError(f"cannot listen on {address}:{port}: {_why(error)}") from error
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        way = "; another --port, or 0 for a free one" if taken else ""
+        raise StartError(f"cannot listen on {address}:{port}: {_why(error)}{way}") from error
     listening.setblocking(False)
     return listening
 

@@ -112,7 +112,8 @@ def _is_one_of(allowed: frozenset[str], given: tuple[str, ...]) -> bool:
 def _named(what: str, values: tuple[str, ...]) -> str:
     if not values:
         return f"the {what} is missing"
-    return f"the {what} {', '.join(values)[:100]!a} is not this server's"
+    given = ", ".join(values)[:100]
+    return f"the {what} {given!a} is not this server's: --host-name and --public-url add names"
 
 
 class Guard:

@@ -134,7 +134,9 @@ class Http:
         if passed is None:
             given = bearer(headers) is not None
             raise Unauthorized(
-                "this token is not known" if given else "a token is needed: none was given"
+                "this token is not known"
+                if given
+                else "a token is needed: send Authorization: Bearer TOKEN"
             )
         keep_pass(request, passed)
         return passed.principal
