@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import resource
 import select
 import socket
@@ -24,7 +25,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 IDLE = 5_000
 CYCLES = 100_000
-TOPICS = 1_000_000
+TOPICS = int(os.environ.get("ANTIPHON_TOPICS", "200000"))
+"""A million takes four minutes; the promise was proven with it, and can be again."""
 PROMPT_S = 2.0
 """Others are answered within this meanwhile; on a machine that does other things, too."""
 MIB = 1024 * 1024
@@ -193,7 +195,7 @@ def test_a_hundred_thousand_subscriptions_one_after_the_other_leave_nothing(
         assert is_prompt(served)
 
 
-def test_a_million_topics_cost_memory_by_the_topic_and_nothing_else(served: Served) -> None:
+def test_very_many_topics_cost_memory_by_the_topic_and_nothing_else(served: Served) -> None:
     """Only the admin token may have so many; what a token that was issued may have is bounded."""
     headers = {"Authorization": f"Bearer {served.token}", "Content-Type": "application/json"}
     before = rss(served)
