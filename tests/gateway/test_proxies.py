@@ -129,7 +129,11 @@ def started(command: list[str], folder: Path, port: int) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:  # Caddy waits for streams that are open without end
+            process.kill()
+            process.wait(10)
 
 
 @pytest.fixture(params=[nginx, caddy], ids=lambda proxy: proxy.__name__)
