@@ -13,7 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.prove import chaos, crashes, kills, losses, machines, paused, seeds, soak, workspace
+from benchmarks.prove import (
+    abuse,
+    chaos,
+    crashes,
+    kills,
+    losses,
+    machines,
+    paused,
+    seeds,
+    soak,
+    workspace,
+)
 
 REPORT = Path("docs/proof.md")
 
@@ -49,6 +60,10 @@ PROOFS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "chaos": (
         "Ten minutes of kills, cuts, frozen networks, revoked tokens: each has what it may see",
         chaos.run,
+    ),
+    "abuse": (
+        "5,000 idle and 5,000 opening connections, 100,000 subscriptions, a million topics",
+        abuse.run,
     ),
     "stubborn": ("`kill -9` of a server with a stubborn worker", crashes.run_stubborn),
 }

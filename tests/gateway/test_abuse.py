@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 IDLE = 5_000
 CYCLES = 100_000
 TOPICS = int(os.environ.get("ANTIPHON_TOPICS", "200000"))
-"""A million takes four minutes; the promise was proven with it, and can be again."""
+"""A million takes four minutes: ``make prove`` has it."""
 PROMPT_S = 2.0
 """Others are answered within this meanwhile; on a machine that does other things, too."""
 MIB = 1024 * 1024
