@@ -105,6 +105,8 @@ class Publisher:
             else:
                 raise RuntimeError(f"the server refused: {got}")
         for result, due in zip(got["results"], self._sent.popleft(), strict=True):
+            if "error" in result:
+                raise RuntimeError(f"an event was refused: {result}")
             if self._seen % SAMPLE_EVERY == 0:
                 self._samples.append((result["seq"], due))
             self._seen += 1
@@ -132,7 +134,7 @@ class Publisher:
         sent, total = 0, int(rate * seconds)
         while sent < total:
             due = min(total, sent + 1000, int((time.perf_counter() - started) * rate) + 1)
-            if due > sent:
+            if due > sent and self._waiting < UNACKNOWLEDGED:
                 await self._send([started + n / rate for n in range(sent, due)])
                 sent = due
             await asyncio.sleep(TICK_S)

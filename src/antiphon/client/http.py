@@ -18,6 +18,7 @@ import msgspec
 
 from antiphon.client.endpoint import Endpoint, NoServer, reason
 from antiphon.client.problems import error_from
+from antiphon.client.results import error_of, read_result
 from antiphon.errors import BusError
 from antiphon.messages import (
     ActorInfo,
@@ -104,7 +105,7 @@ class HttpClient:
     def publish(self, event: EventIn, *, level: Level = "synced") -> Published:
         """Publish one event; it is stored when this returns, as *level* says."""
         body = self.post(f"/v1/events?level={level}", msgspec.json.encode(event))
-        return msgspec.json.decode(_result(body), type=Published)
+        return _result(body)
 
     def publish_many(
         self, events: Sequence[EventIn], *, level: Level = "synced"
@@ -348,30 +349,22 @@ def _decode(data: bytes, kind: type[T]) -> T:
         raise BusError(f"the answer is not this protocol's: {error}") from error
 
 
-def _result(data: bytes) -> bytes:
+def _result(data: bytes) -> Published:
     """Take the one result of a publish of one."""
     results = _decode(data, _Results).results
     if len(results) != 1:
         raise BusError(f"expected one result, got {len(results)}")
     outcome = _published_or_refused(results[0])
     if isinstance(outcome, Refused):
-        fault = outcome.error
-        raise error_from(
-            fault.code,
-            fault.message,
-            value=fault.value,
-            limit=fault.limit,
-            retry_after_ms=fault.retry_after_ms,
-            last_seq=fault.last_seq,
-        )
-    return bytes(results[0])
+        raise error_of(outcome)
+    return outcome
 
 
 def _published_or_refused(raw: msgspec.Raw) -> Published | Refused:
-    # Two untagged Structs can't be one msgspec union; the refused one has "error".
-    if "error" in _decode(bytes(raw), dict[str, Any]):
-        return _decode(bytes(raw), Refused)
-    return _decode(bytes(raw), Published)
+    try:
+        return read_result(raw)
+    except msgspec.DecodeError as error:
+        raise BusError(f"the answer is not this protocol's: {error}") from error
 
 
 def _refusal(answer: http.client.HTTPResponse, data: bytes) -> BusError:

@@ -20,17 +20,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, Unpac
 import msgspec
 
 from antiphon.client.backoff import MOST_S, backoff_s
-from antiphon.client.endpoint import Endpoint, NoServer, reason
+from antiphon.client.dial import dial
+from antiphon.client.endpoint import Endpoint, NoServer
 from antiphon.client.following import Following
 from antiphon.client.frames import Frame
 from antiphon.client.http import PAGE_EVENTS, HttpClient
 from antiphon.client.outbox import MOST_EVENT_BYTES, Answer, Entry, Outbox
 from antiphon.client.session import Session, State
+from antiphon.client.subscription import RemoteSubscription
 from antiphon.errors import (
     AntiphonError,
     BusClosed,
     BusError,
-    Forbidden,
     InvalidPayload,
     Overloaded,
     PayloadTooLarge,
@@ -46,9 +47,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONNECT_S = 10.0
 CLOSE_S = 10.0
-FRAME_BYTES = 64 * 1024 * 1024
 CLOSED = "this client is closed"
 
 _decode = msgspec.json.Decoder(Frame).decode
@@ -535,7 +534,7 @@ class RemoteBus:
         """
         endpoint = self._endpoint()
         session = self._session
-        async with await _open(endpoint) as socket:
+        async with await dial(endpoint) as socket:
             session.token = endpoint.token
             session.connected()
             writing = asyncio.create_task(self._write(socket))
@@ -595,113 +594,6 @@ class RemoteBus:
                         await self._more.wait()
 
 
-class RemoteSubscription:
-    """Events of a server, as an async iterator; also a context manager that ends it.
-
-    With ``durable`` or ``group`` an event counts as handled when the next one is asked for
-    (unless ``auto_ack`` is off: then only ``ack`` says so). An error that leaves an
-    ``async with`` block gives the last one back, and so does a cancellation, which does not
-    count as a failure; ``nack`` does so by hand. A subscription that is forgotten ends, too.
-
-    Raises:
-        SubscriptionGap, SubscriptionReset: While iterating: events are missing, the position
-            is of another history. Iterating may go on.
-        BusError: While iterating, the server refused or ended it.
-    """
-
-    _closed = True  # until it is made: what was never open is not ended
-
-    def __init__(self, bus: RemoteBus, following: Following, *, auto_ack: bool = True) -> None:
-        self._bus = bus
-        self._following = following
-        self._auto_ack = auto_ack or not following.is_durable
-        self._loop = asyncio.get_running_loop()
-        self._closed = False
-
-    @property
-    def cursor(self) -> str | None:
-        """The position after the last event that was handed out."""
-        return self._following.cursor
-
-    @property
-    def dropped(self) -> int:
-        """Ephemeral events that the server dropped for this reader, in all."""
-        return self._following.dropped
-
-    def __aiter__(self) -> RemoteSubscription:
-        return self
-
-    async def __anext__(self) -> Event:
-        ready = self._bus._readers.get(self._following)
-        if self._auto_ack:
-            self.ack()
-        while True:
-            if self._closed or ready is None:
-                raise StopAsyncIteration
-            ready.clear()
-            found = self._following.next()
-            if isinstance(found, Event):
-                return found
-            if isinstance(found, BusClosed):
-                raise StopAsyncIteration
-            if isinstance(found, BusError):
-                raise found
-            await ready.wait()
-
-    def ack(self, event: Event | None = None) -> None:
-        """*event*, or the last one, was handled; asking for the next says so, too.
-
-        Of an event that is not in hand any more, since the connection was lost meanwhile, it
-        says nothing: it comes again.
-        """
-        self._bus._handled(self._following, self._following.handled(event))
-
-    def nack(
-        self, event: Event | None = None, *, delay: float | None = None, reason: str = "refused"
-    ) -> None:
-        """*event*, or the last one, of a durable subscription failed: it comes again.
-
-        Args:
-            delay: Seconds until then; None: 1, doubled with each failure, 60 at most.
-            reason: Kept with it, should it be given up.
-        """
-        if self._bus._session.failed(self._following, event, delay, reason):
-            self._bus._more.set()
-
-    def close(self) -> None:
-        """End it. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        self._bus._leave(self._following)
-
-    async def aclose(self) -> None:
-        """The same, for ``contextlib.aclosing``."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Exception):
-            self.nack(reason=str(error)[:200] or type(error).__name__)
-        elif error is None and self._auto_ack:
-            self.ack()
-        self.close()  # interrupted: it was neither handled, nor has it failed; it goes back
-
-    def __del__(self) -> None:
-        # A loop that was left by ``break`` says nothing more; without this the server would
-        # keep the subscription, and a durable one's lease, as long as the client lives.
-        if not self._closed:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._bus._leave, self._following)
-
-
 def onward(wanted: dict[str, Any]) -> str:
     """Which parameter of the same query takes the position of the next page."""
     return "before" if wanted.get("order") == "desc" else "after"
@@ -710,42 +602,6 @@ def onward(wanted: dict[str, Any]) -> str:
 def _with_token(endpoint: Endpoint, token: str) -> Endpoint:
     """*endpoint* with another token."""
     return Endpoint(endpoint.url, token, endpoint.cert)
-
-
-async def _open(endpoint: Endpoint) -> ClientConnection:
-    """A WebSocket that has not said hello yet.
-
-    Raises:
-        NoServer: Nobody answered, or not as this protocol does.
-        Unauthorized, Forbidden: The door is closed to this client.
-    """
-    from websockets.asyncio.client import connect, unix_connect
-    from websockets.exceptions import InvalidHandshake, InvalidStatus
-    from websockets.typing import Subprotocol
-
-    from antiphon.messages.frames import SUBPROTOCOL
-
-    options: dict[str, Any] = {
-        "subprotocols": [Subprotocol(SUBPROTOCOL)],
-        "compression": None,
-        "open_timeout": CONNECT_S,
-        "close_timeout": 1,
-        "ping_interval": None,  # the protocol has its own
-        "max_size": FRAME_BYTES,
-    }
-    try:
-        if endpoint.unix_path is not None:
-            return await unix_connect(endpoint.unix_path, endpoint.socket_url, **options)
-        return await connect(endpoint.socket_url, ssl=endpoint.tls(), proxy=None, **options)
-    except InvalidStatus as error:
-        status = error.response.status_code
-        if status == 401:
-            raise Unauthorized("the server doesn't know this token") from error
-        if status == 403:
-            raise Forbidden("the server turns this client away") from error
-        raise NoServer(f"the server at {endpoint.url} answered {status}") from error
-    except (OSError, InvalidHandshake, EOFError, TimeoutError) as error:
-        raise NoServer(f"no server answers at {endpoint.url}: {reason(error)}") from error
 
 
 def _look(answered: asyncio.Future[Published]) -> None:

@@ -19,6 +19,7 @@ from antiphon.client.following import Following
 from antiphon.client.frames import Frame, RawEv, RawOk
 from antiphon.client.outbox import Answer, Outbox
 from antiphon.client.problems import error_from
+from antiphon.client.results import error_of, read_result
 from antiphon.errors import BadRequest, BusError, LeaseHeld, LeaseLost, Unauthorized
 from antiphon.messages import (
     Bye,
@@ -32,7 +33,6 @@ from antiphon.messages import (
     Ping,
     Pong,
     Pos,
-    Published,
     Refresh,
     Refused,
     Reset,
@@ -336,15 +336,5 @@ class Session:
 
 
 def _answer(raw: msgspec.Raw) -> Answer:
-    # Two untagged Structs can't be one msgspec union; the refused one has "error".
-    if b'"error":' not in bytes(raw):
-        return msgspec.json.decode(raw, type=Published)
-    fault = msgspec.json.decode(raw, type=Refused).error
-    return error_from(
-        fault.code,
-        fault.message,
-        value=fault.value,
-        limit=fault.limit,
-        retry_after_ms=fault.retry_after_ms,
-        last_seq=fault.last_seq,
-    )
+    result = read_result(raw)
+    return error_of(result) if isinstance(result, Refused) else result

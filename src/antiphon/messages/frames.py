@@ -182,7 +182,7 @@ class Ev(_Out, frozen=True, tag="ev"):
 
     Attributes:
         cursor: Of a durable subscription: everything up to it is settled.
-        attempts: How often each event was handed out, this time included; absent: once.
+        attempts: Which try of each event this is: its failures, and one; absent: none failed.
     """
 
     sid: str

@@ -122,7 +122,7 @@ export interface Err {
  *
  * Attributes:
  *     cursor: Of a durable subscription: everything up to it is settled.
- *     attempts: How often each event was handed out, this time included; absent: once.
+ *     attempts: Which try of each event this is: its failures, and one; absent: none failed.
  */
 export interface Ev {
   readonly op: "ev";
