@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import antiphon
-from antiphon.client.remote import RemoteSubscription
+from antiphon.client.subscription import RemoteSubscription
 
 from .model import TIME
 from .servers import Talk, frame_server

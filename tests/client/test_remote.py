@@ -10,7 +10,8 @@ from contextlib import ExitStack, asynccontextmanager
 import pytest
 
 import antiphon
-from antiphon.client.remote import RemoteBus, RemoteSubscription
+from antiphon.client.remote import RemoteBus
+from antiphon.client.subscription import RemoteSubscription
 from antiphon.errors import (
     BadRequest,
     BusClosed,

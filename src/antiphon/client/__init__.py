@@ -18,7 +18,8 @@ if typing.TYPE_CHECKING:
     from antiphon.client.http import HttpClient, RawPage
     from antiphon.client.plain import PlainBus, PlainSubscription, connect_sync
     from antiphon.client.problems import error_from
-    from antiphon.client.remote import RemoteBus, RemoteSubscription, connect
+    from antiphon.client.remote import RemoteBus, connect
+    from antiphon.client.subscription import RemoteSubscription
     from antiphon.client.tail import Batch, Tail, TailNotice
 
 _HOME = {
@@ -26,7 +27,8 @@ _HOME = {
     "http": ("HttpClient", "RawPage"),
     "plain": ("PlainBus", "PlainSubscription", "connect_sync"),
     "problems": ("error_from",),
-    "remote": ("RemoteBus", "RemoteSubscription", "connect"),
+    "remote": ("RemoteBus", "connect"),
+    "subscription": ("RemoteSubscription",),
     "tail": ("Batch", "Tail", "TailNotice"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -16,10 +16,10 @@ from antiphon.client.remote import (
     LinkState,
     Page,
     RemoteBus,
-    RemoteSubscription,
     connect,
     onward,
 )
+from antiphon.client.subscription import RemoteSubscription
 from antiphon.errors import AntiphonError, BusClosed
 from antiphon.messages import Event, EventIn, Level, Published, StartWord, TopicInfo
 
