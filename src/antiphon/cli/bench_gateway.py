@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,14 +132,15 @@ class Publisher:
         answering = asyncio.create_task(self._answers())
         started = time.perf_counter()
         sent, total = 0, int(rate * seconds)
-        while sent < total:
+        while sent < total and not answering.done():
             due = min(total, sent + 1000, int((time.perf_counter() - started) * rate) + 1)
             if due > sent and self._waiting < UNACKNOWLEDGED:
                 await self._send([started + n / rate for n in range(sent, due)])
                 sent = due
             await asyncio.sleep(TICK_S)
         answering.cancel()
-        await asyncio.wait((answering,))
+        with suppress(asyncio.CancelledError):
+            await answering  # a refusal is raised here
 
     async def _answers(self) -> None:
         while True:
