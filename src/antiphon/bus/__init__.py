@@ -10,7 +10,7 @@ from typing import Any
 
 from antiphon.actors import ActorRef
 from antiphon.bus.access import ADMIN, SYSTEM, Access, Principal
-from antiphon.bus.bus import Bus, Page
+from antiphon.bus.bus import Bus
 from antiphon.bus.durable import Lease
 from antiphon.bus.durables import Durables
 from antiphon.bus.event_bus import EventBusActor, Table
@@ -21,6 +21,7 @@ from antiphon.bus.iterator import EventIterator
 from antiphon.bus.janitor import JANITOR, Janitor, JanitorActor, ReportRetention
 from antiphon.bus.log import Log
 from antiphon.bus.notices import BusNotice, Ended, Gap, Lag, Live, Reset
+from antiphon.bus.past import Page
 from antiphon.bus.protocol import BUS, STORE
 from antiphon.bus.quotas import Quota, Quotas
 from antiphon.bus.retention import Policies, Policy

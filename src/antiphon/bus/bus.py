@@ -7,9 +7,9 @@ Every entry checks its topic, pattern, payload and access here, once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 from antiphon.actors import ActorRef, Trace, current_trace
 from antiphon.actors.spans import Span, begin_span, end_with, recording
@@ -23,54 +23,38 @@ from antiphon.bus.event_rules import (
     add_header,
     check_fields,
     check_payload,
-    may_not_publish,
     to_utc,
 )
 from antiphon.bus.holder import Holder
 from antiphon.bus.intake import Pending
 from antiphon.bus.iterator import EventIterator
+from antiphon.bus.letterheads import Letterheads
 from antiphon.bus.log import Log
-from antiphon.bus.position import resolve
+from antiphon.bus.past import Page, PageAsked, Past
+from antiphon.bus.patterns import check_patterns
 from antiphon.bus.protocol import BusMessage, Subscribe, Unsubscribe
 from antiphon.bus.quotas import Quotas
 from antiphon.bus.schemas import Schemas
 from antiphon.bus.schemas import check as check_schemas
-from antiphon.bus.store import Query, Stored, StoreStatus
+from antiphon.bus.store import StoreStatus
 from antiphon.bus.subscription import Subscription
 from antiphon.bus.terms import MEMBERS, Terms, TermsAsked, check_terms
-from antiphon.bus.topics import check_pattern, check_topic, matcher, matches
 from antiphon.bus.traces import TRACEPARENT
-from antiphon.bus.wording import Letterhead, Stamp, full, plain
+from antiphon.bus.wording import Stamp, full, plain
 from antiphon.errors import (
     BadRequest,
-    Forbidden,
-    InvalidPattern,
-    InvalidPayload,
     NotFound,
     Overloaded,
     PayloadTooLarge,
     StorageUnavailable,
-    SubscriptionGap,
-    SubscriptionReset,
     cut,
 )
 from antiphon.ids import new_id
 from antiphon.messages import DurableInfo, EventIn, Level, Published, TopicInfo
 
-PATTERNS = 32
-QUERY_LIMIT = 500
 EPHEMERAL = ("*.typing", "_sys.stats.*")
-TOPICS_KEPT = 100_000
 NONE_GIVEN = (None,) * 7
 SCHEMAS = "_sys.schemas"
-
-
-class Page(NamedTuple):
-    """Stored events as wire JSON, and where to go on; see ``messages.EventPage``."""
-
-    data: list[bytes]
-    cursor: str
-    next: str | None
 
 
 class HoldOptions(TermsAsked, total=False):
@@ -110,13 +94,10 @@ class Bus:
         self.quotas = quotas
         self._log = log
         self._actor = actor
-        self._ephemeral = tuple(check_pattern(pattern) for pattern in ephemeral)
         self._schemas = Schemas() if schemas is None else schemas
         self._changing = asyncio.Lock()
-        self._letterheads: dict[Principal, dict[str, Letterhead]] = {}
-        self._heads_kept = 0
-        self._writer: Principal | None = None  # who published last, and what is kept for them
-        self._heads: dict[str, Letterhead] = {}
+        self._letterheads = Letterheads(ephemeral, self._schemas)
+        self._past = Past(log)
         self._stamp = Stamp()
 
     # --- facts --------------------------------------------------------------------------
@@ -179,7 +160,8 @@ class Bus:
                 nothing queued.
             Overloaded, StorageUnavailable, IdConflict, WrongExpectedSeq: By the future.
         """
-        head = self._letterhead(topic, principal, remote=remote)
+        quotas = self.quotas if remote else None
+        head = self._letterheads.of(topic, principal, quotas)
         words = check_payload(payload, limit=EVENT_BYTES)
         if head.schemas:
             check_schemas(topic, payload, head.schemas)
@@ -191,68 +173,41 @@ class Bus:
             name = new_id()
             body = plain(head, name, self._stamp(), words)
         else:
-            if trace is not None:
-                correlation_id = correlation_id or trace.correlation_id
-            check_fields(
+            name, body, span = _written(
+                words,
+                topic,
+                principal,
+                trace,
                 id=id,
                 type=type,
                 source=source,
-                correlation_id=correlation_id,
-                causation_id=causation_id,
-                key=key,
-                headers=headers,
-            )
-            when = datetime.now(UTC) if time is None else to_utc(time)
-            name = new_id() if id is None else id
-            if trace is not None:
-                if recording():
-                    span = _publishing(topic, name, len(words), trace)
-                own = trace if span is None else span.trace
-                headers = add_header(headers, TRACEPARENT, own.traceparent)
-            body = full(
-                words,
-                id=name,
-                topic=topic,
-                type=type,
-                source=principal.source if source is None else source,
-                principal=principal.name,
-                time=when,
+                time=time,
                 correlation_id=correlation_id,
                 causation_id=causation_id,
                 key=key,
                 headers=headers,
             )
         if len(body) >= EVENT_BYTES:
-            large = PayloadTooLarge(
-                f"an event of {len(body) + 1} bytes is over the limit of {EVENT_BYTES}",
-                limit=EVENT_BYTES,
-            )
-            if span is not None:
-                span.end(PayloadTooLarge.__name__)
-            raise large
+            raise _too_large(len(body) + 1, span)
         future: asyncio.Future[Published] = self._log.loop.create_future()
         if span is not None:
             future.add_done_callback(end_with(span))
-        if remote and self.quotas is not None:
-            try:
-                self.quotas.charge(principal, len(body))
-            except Overloaded as error:
-                future.set_exception(error)
-                return future
-        if head.ephemeral:
-            self._pass_on(topic, b"{" + body)
-            future.set_result(Published(id=name, seq=None, level="none"))
-            return future
-        given = None if id is None else f"{principal.name}\x1f{id}"
-        waits = None if level == "none" else future
-        pending = Pending(topic, name, body, given, time is not None, waits, expect_last_seq)
+        stored = not head.ephemeral and level != "none"
         try:
-            self._log.put(pending, remote=remote)
+            if quotas is not None:
+                quotas.charge(principal, len(body))
+            if head.ephemeral:
+                self._pass_on(topic, b"{" + body)
+            else:
+                given = None if id is None else f"{principal.name}\x1f{id}"
+                dated, waits = time is not None, future if stored else None
+                pending = Pending(topic, name, body, given, dated, waits, expect_last_seq)
+                self._log.put(pending, remote=remote)
         except (Overloaded, StorageUnavailable) as error:
             future.set_exception(error)
-            return future
-        if waits is None:
-            future.set_result(Published(id=name, seq=None, level="none"))
+        else:
+            if not stored:
+                future.set_result(Published(id=name, seq=None, level="none"))
         return future
 
     async def room(self) -> None:
@@ -298,40 +253,6 @@ class Bus:
             remote=remote,
         )
 
-    def _letterhead(self, topic: str, principal: Principal, *, remote: bool) -> Letterhead:
-        """What is known of *topic* for *principal*; decided once for each pair."""
-        if principal is not self._writer:
-            self._writer = principal
-            self._heads = self._letterheads.setdefault(principal, {})
-        try:
-            head = self._heads.get(topic)
-        except TypeError:  # a topic that can't be hashed is no topic
-            head = None
-        if head is None:
-            check_topic(topic)
-            if not principal.access.may_publish(topic):
-                raise may_not_publish(principal, topic)
-            ephemeral = any(matches(pattern, topic) for pattern in self._ephemeral)
-            if remote and self.quotas is not None and not ephemeral:
-                self.quotas.check_topic(principal, topic)
-            schemas = self._schemas.of(topic)
-            head = Letterhead.of(topic, principal, ephemeral=ephemeral, schemas=schemas)
-            self._keep(head, topic, principal)
-        return head
-
-    def _keep(self, head: Letterhead, topic: str, principal: Principal) -> None:
-        if self._heads_kept >= TOPICS_KEPT:
-            self._forget_letterheads()
-            self._writer = principal
-            self._heads = self._letterheads[principal] = {}
-        self._heads_kept += 1
-        self._heads[topic] = head
-
-    def _forget_letterheads(self) -> None:
-        self._letterheads.clear()
-        self._heads_kept = 0
-        self._writer = None
-
     def _pass_on(self, topic: str, body: bytes) -> None:
         batch = Batch(after=0, upto=0, seqs=(0,), topics=[topic], data=[body])
         self._log.deliver_ephemeral(batch)
@@ -365,7 +286,7 @@ class Bus:
                 raise NotFound(f"{pattern} has no schema", value=pattern)
             await asyncio.to_thread(self._schemas.save, following)
             self._schemas.take(following)
-            self._forget_letterheads()
+            self._letterheads.forget()
         self.publish_event(
             SCHEMAS,
             {"pattern": pattern, "schema": schema, "by": principal.name},
@@ -374,34 +295,6 @@ class Bus:
         )
 
     # --- subscribing --------------------------------------------------------------------
-
-    def check_patterns(
-        self, patterns: Sequence[str], principal: Principal, *, narrow: bool = False
-    ) -> tuple[str, ...]:
-        """The patterns, checked, each once, sorted.
-
-        Raises:
-            InvalidPattern: One is no pattern, there are none, or more than 32.
-            Forbidden: The principal's access doesn't cover one (with *narrow*: meets none).
-        """
-        if isinstance(patterns, str):
-            raise InvalidPattern(f"patterns are a list, got {cut(patterns)} alone", value=patterns)
-        if not 1 <= len(patterns) <= PATTERNS:
-            raise InvalidPattern(
-                f"a subscription takes 1 to {PATTERNS} patterns, got {len(patterns)}",
-                limit=PATTERNS,
-            )
-        checked = sorted({check_pattern(pattern) for pattern in patterns})
-        if narrow:
-            checked = sorted(set(principal.access.narrow(checked)))
-            if not checked:
-                asked = cut(", ".join(patterns))
-                raise Forbidden(f"{principal.name} may see nothing of {asked}", value=asked)
-            return tuple(checked)
-        for pattern in checked:
-            if not principal.access.may_subscribe(pattern):
-                raise Forbidden(f"{principal.name} may not subscribe to {pattern}", value=pattern)
-        return tuple(checked)
 
     def open_subscription(
         self,
@@ -423,7 +316,7 @@ class Bus:
         Raises:
             InvalidPattern, Forbidden, BadRequest: See ``check_patterns``; *start* is none.
         """
-        checked = self.check_patterns(patterns, principal, narrow=narrow)
+        checked = check_patterns(patterns, principal, narrow=narrow)
         return self._log.subscribe(
             sid, checked, principal.access, start, on_ready, ephemeral, owner=principal.name
         )
@@ -457,7 +350,7 @@ class Bus:
             raise BadRequest(f"durable={cut(durable)} and group={cut(group)}: give one of them")
         terms.setdefault("members", 1 if group is None else MEMBERS)
         held = group if durable is None else durable
-        checked = self.check_patterns(patterns, principal)
+        checked = check_patterns(patterns, principal)
         name = (held or ",".join(checked)) if sid is None else sid
         asked = _asked(terms)
         message = Subscribe(ref, name, checked, start, principal, ephemeral, held, asked)
@@ -478,7 +371,7 @@ class Bus:
 
         *ephemeral* is as for ``open_subscription``.
         """
-        checked = self.check_patterns(patterns, principal)
+        checked = check_patterns(patterns, principal)
         return EventIterator(self._log, checked, principal, start, ephemeral)
 
     # --- durable subscriptions ----------------------------------------------------------
@@ -547,7 +440,7 @@ class Bus:
         It calls ``take`` until that gives None, then again after *on_ready*, and releases the
         lease in the end.
         """
-        checked = self.check_patterns(patterns, principal) if patterns else ()
+        checked = check_patterns(patterns, principal) if patterns else ()
         return await self._log.durables.attach(
             name,
             checked,
@@ -588,99 +481,13 @@ class Bus:
 
     # --- asking -------------------------------------------------------------------------
 
-    async def query(
-        self,
-        patterns: Sequence[str] = ("*",),
-        *,
-        after: str | int | None = None,
-        before: str | int | None = None,
-        order: str = "asc",
-        since: datetime | None = None,
-        until: datetime | None = None,
-        type: str | None = None,
-        source: str | None = None,
-        correlation_id: str | None = None,
-        limit: int = 100,
-        principal: Principal = SYSTEM,
-    ) -> Page:
-        """A page of stored events.
-
-        Raises:
-            BadRequest, InvalidPattern, Forbidden: By the rules of the arguments.
-            SubscriptionGap, SubscriptionReset: *after* can't be continued.
-            StoreUnavailable, StoreCorrupt: The log can't be read there.
-        """
-        if not 1 <= limit <= QUERY_LIMIT:
-            raise BadRequest(
-                f"limit must be from 1 to {QUERY_LIMIT}, got {limit}",
-                value=limit,
-                limit=QUERY_LIMIT,
-            )
-        if order not in ("asc", "desc"):
-            raise BadRequest(f"order must be asc or desc, got {cut(order)}", value=order)
-        if before is not None and order == "asc":
-            raise BadRequest("before goes with order=desc")
-        if after is not None and order == "desc":
-            raise BadRequest("after goes with order=asc")
-        checked = self.check_patterns(patterns, principal, narrow=True)
-        seen = self._topics_seen(checked, principal)
-        low = self._position(after, seen) if after is not None else 0
-        head = self.head
-        high = head + 1 if before is None else min(self._before(before), head + 1)
-        query = Query(
-            topics=seen,
-            after=low,
-            before=high,
-            descending=order == "desc",
-            since_us=None if since is None else _micros(since),
-            until_us=None if until is None else _micros(until),
-            type=type,
-            source=source,
-            correlation_id=correlation_id,
-            limit=limit,
-        )
-        rows = await self._log.pages.run(lambda reader: reader.select(query))
-        return self._page(rows, query, max(high - 1, 0))
-
-    def _page(self, rows: list[Stored], query: Query, scanned: int) -> Page:
-        data = [row.data for row in rows]
-        if len(rows) < query.limit:
-            return Page(data, self.cursor(scanned), None)
-        last = self.cursor(rows[-1].seq)
-        return Page(data, self.cursor(scanned) if query.descending else last, last)
-
-    def _topics_seen(
-        self, patterns: tuple[str, ...], principal: Principal
-    ) -> frozenset[str] | None:
-        """The stored topics that *patterns* name and *principal* may see; None for all."""
-        named = filter(matcher(patterns), self._log.topics)
-        access = principal.access
-        seen = frozenset(named if access.admin else filter(access.may_see, named))
-        return None if len(seen) == len(self._log.topics) else seen
-
-    def _position(self, after: str | int, seen: frozenset[str] | None) -> int:
-        start = resolve(after, self._log.epochs, self.head)
-        if start.reset is not None:
-            raise SubscriptionReset(start.reset, self.cursor(start.position))
-        names = self._log.topics if seen is None else seen
-        trimmed = max((self._log.topics[name].trimmed_upto for name in names), default=0)
-        if trimmed > start.position and isinstance(after, str) and not after.isdigit():
-            # A bare seq: it was told, and other topics may have events within the gap.
-            raise SubscriptionGap(start.position + 1, trimmed, str(start.position))
-        return start.position
-
-    def _before(self, before: str | int) -> int:
-        start = resolve(before, self._log.epochs, self.head + 1)
-        if start.reset is not None:
-            raise SubscriptionReset(start.reset, self.cursor(start.position))
-        return start.position
+    async def query(self, patterns: Sequence[str] = ("*",), **asked: Unpack[PageAsked]) -> Page:
+        """A page of stored events; see ``Past.query``."""
+        return await self._past.query(patterns, **asked)
 
     async def get(self, seq: int, *, principal: Principal = SYSTEM) -> bytes | None:
         """The event *seq* as wire JSON; None if it isn't there or may not be seen."""
-        if not 1 <= seq <= self.head:
-            return None
-        rows = await self._log.pages.run(lambda reader: reader.get((seq,)))
-        return rows[0].data if rows and principal.access.may_see(rows[0].topic) else None
+        return await self._past.get(seq, principal)
 
     def topics(
         self,
@@ -691,22 +498,66 @@ class Bus:
         limit: int | None = None,
     ) -> list[TopicInfo]:
         """The stored topics by name, with counts: past *after*, and *limit* of them at most."""
-        checked = self.check_patterns(patterns, principal, narrow=True)
-        seen = self._topics_seen(checked, principal)
-        names: Iterable[str] = self._log.topics if seen is None else seen
-        if after:
-            names = (name for name in names if name > after)
-        return [self._topic(name) for name in sorted(names)[:limit]]
+        return self._past.topics(patterns, principal=principal, after=after, limit=limit)
 
-    def _topic(self, name: str) -> TopicInfo:
-        state = self._log.topics[name]
-        return TopicInfo(
-            name=name,
-            count=state.count,
-            size_bytes=state.size_bytes,
-            first_seq=state.first_seq,
-            last_seq=state.last_seq,
-        )
+
+def _written(
+    words: bytes,
+    topic: str,
+    principal: Principal,
+    trace: Trace | None,
+    *,
+    id: str | None,
+    type: str,
+    source: str | None,
+    time: datetime | None,
+    correlation_id: str | None,
+    causation_id: str | None,
+    key: str | None,
+    headers: dict[str, str] | None,
+) -> tuple[str, bytes, Span | None]:
+    """The id and the body of an event that gives more than a payload, and its step, if told."""
+    span = None
+    if trace is not None:
+        correlation_id = correlation_id or trace.correlation_id
+    check_fields(
+        id=id,
+        type=type,
+        source=source,
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        key=key,
+        headers=headers,
+    )
+    when = datetime.now(UTC) if time is None else to_utc(time)
+    name = new_id() if id is None else id
+    if trace is not None:
+        if recording():
+            span = _publishing(topic, name, len(words), trace)
+        own = trace if span is None else span.trace
+        headers = add_header(headers, TRACEPARENT, own.traceparent)
+    body = full(
+        words,
+        id=name,
+        topic=topic,
+        type=type,
+        source=principal.source if source is None else source,
+        principal=principal.name,
+        time=when,
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        key=key,
+        headers=headers,
+    )
+    return name, body, span
+
+
+def _too_large(size: int, span: Span | None) -> PayloadTooLarge:
+    if span is not None:
+        span.end(PayloadTooLarge.__name__)
+    return PayloadTooLarge(
+        f"an event of {size} bytes is over the limit of {EVENT_BYTES}", limit=EVENT_BYTES
+    )
 
 
 def _publishing(topic: str, id: str, size: int, trace: Trace) -> Span | None:
@@ -732,10 +583,3 @@ def _asked(terms: TermsAsked) -> Callable[[Terms], Terms]:
     """Checks and applies *terms*; what is wrong with them is told at once."""
     check_terms(Terms(), **terms)
     return lambda base: check_terms(base, **terms)
-
-
-def _micros(time: datetime) -> int:
-    try:
-        return round(to_utc(time).timestamp() * 1_000_000)
-    except InvalidPayload as error:  # of a query it is no payload
-        raise BadRequest(str(error), value=error.value) from None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from antiphon.bus.bus import PATTERNS
 from antiphon.bus.event_rules import EVENT_BYTES
+from antiphon.bus.patterns import PATTERNS
 from antiphon.messages import Limits
 
 FRAME_BYTES = 1024 * 1024

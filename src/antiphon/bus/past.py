@@ -1,0 +1,183 @@
+"""What the bus has stored, as a principal may see it: pages of events, one event, topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypedDict
+
+from antiphon.bus.access import SYSTEM, Principal
+from antiphon.bus.event_rules import to_utc
+from antiphon.bus.log import Log
+from antiphon.bus.patterns import check_patterns
+from antiphon.bus.position import resolve
+from antiphon.bus.store import Query, Stored
+from antiphon.bus.topics import matcher
+from antiphon.errors import (
+    BadRequest,
+    InvalidPayload,
+    SubscriptionGap,
+    SubscriptionReset,
+    cut,
+)
+from antiphon.messages import TopicInfo
+
+QUERY_LIMIT = 500
+
+
+class Page(NamedTuple):
+    """Stored events as wire JSON, and where to go on; see ``messages.EventPage``."""
+
+    data: list[bytes]
+    cursor: str
+    next: str | None
+
+
+class PageAsked(TypedDict, total=False):
+    """What ``query`` takes besides the patterns."""
+
+    after: str | int | None
+    before: str | int | None
+    order: str
+    since: datetime | None
+    until: datetime | None
+    type: str | None
+    source: str | None
+    correlation_id: str | None
+    limit: int
+    principal: Principal
+
+
+class Past:
+    """Reads the log; see ``Bus``."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def query(
+        self,
+        patterns: Sequence[str] = ("*",),
+        *,
+        after: str | int | None = None,
+        before: str | int | None = None,
+        order: str = "asc",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        type: str | None = None,
+        source: str | None = None,
+        correlation_id: str | None = None,
+        limit: int = 100,
+        principal: Principal = SYSTEM,
+    ) -> Page:
+        """A page of stored events, of those topics that *principal* may see.
+
+        Args:
+            after: Go on past this cursor or seq (``asc``).
+            before: Go back from this cursor or seq (``desc``).
+            since, until: From this time on; before that time.
+            limit: Events, 1 to 500.
+
+        Raises:
+            BadRequest, InvalidPattern, Forbidden: By the rules of the arguments.
+            SubscriptionGap, SubscriptionReset: *after* can't be continued.
+            StoreUnavailable, StoreCorrupt: The log can't be read there.
+        """
+        if not 1 <= limit <= QUERY_LIMIT:
+            raise BadRequest(
+                f"limit must be from 1 to {QUERY_LIMIT}, got {limit}",
+                value=limit,
+                limit=QUERY_LIMIT,
+            )
+        if order not in ("asc", "desc"):
+            raise BadRequest(f"order must be asc or desc, got {cut(order)}", value=order)
+        if before is not None and order == "asc":
+            raise BadRequest("before goes with order=desc")
+        if after is not None and order == "desc":
+            raise BadRequest("after goes with order=asc")
+        checked = check_patterns(patterns, principal, narrow=True)
+        seen = self._topics_seen(checked, principal)
+        low = self._position(after, seen) if after is not None else 0
+        head = self._log.head
+        high = head + 1 if before is None else min(self._before(before), head + 1)
+        query = Query(
+            topics=seen,
+            after=low,
+            before=high,
+            descending=order == "desc",
+            since_us=None if since is None else _micros(since),
+            until_us=None if until is None else _micros(until),
+            type=type,
+            source=source,
+            correlation_id=correlation_id,
+            limit=limit,
+        )
+        rows = await self._log.pages.run(lambda reader: reader.select(query))
+        return self._page(rows, query, max(high - 1, 0))
+
+    async def get(self, seq: int, principal: Principal) -> bytes | None:
+        """See ``Bus.get``."""
+        if not 1 <= seq <= self._log.head:
+            return None
+        rows = await self._log.pages.run(lambda reader: reader.get((seq,)))
+        return rows[0].data if rows and principal.access.may_see(rows[0].topic) else None
+
+    def topics(
+        self, patterns: Sequence[str], *, principal: Principal, after: str, limit: int | None
+    ) -> list[TopicInfo]:
+        """See ``Bus.topics``."""
+        checked = check_patterns(patterns, principal, narrow=True)
+        seen = self._topics_seen(checked, principal)
+        names: Iterable[str] = self._log.topics if seen is None else seen
+        if after:
+            names = (name for name in names if name > after)
+        return [self._topic(name) for name in sorted(names)[:limit]]
+
+    def _page(self, rows: list[Stored], query: Query, scanned: int) -> Page:
+        data = [row.data for row in rows]
+        if len(rows) < query.limit:
+            return Page(data, self._log.cursor(scanned), None)
+        last = self._log.cursor(rows[-1].seq)
+        return Page(data, self._log.cursor(scanned) if query.descending else last, last)
+
+    def _topics_seen(
+        self, patterns: tuple[str, ...], principal: Principal
+    ) -> frozenset[str] | None:
+        """The stored topics that *patterns* name and *principal* may see; None for all."""
+        named = filter(matcher(patterns), self._log.topics)
+        access = principal.access
+        seen = frozenset(named if access.admin else filter(access.may_see, named))
+        return None if len(seen) == len(self._log.topics) else seen
+
+    def _position(self, after: str | int, seen: frozenset[str] | None) -> int:
+        start = resolve(after, self._log.epochs, self._log.head)
+        if start.reset is not None:
+            raise SubscriptionReset(start.reset, self._log.cursor(start.position))
+        names = self._log.topics if seen is None else seen
+        trimmed = max((self._log.topics[name].trimmed_upto for name in names), default=0)
+        if trimmed > start.position and isinstance(after, str) and not after.isdigit():
+            # A bare seq: it was told, and other topics may have events within the gap.
+            raise SubscriptionGap(start.position + 1, trimmed, str(start.position))
+        return start.position
+
+    def _before(self, before: str | int) -> int:
+        start = resolve(before, self._log.epochs, self._log.head + 1)
+        if start.reset is not None:
+            raise SubscriptionReset(start.reset, self._log.cursor(start.position))
+        return start.position
+
+    def _topic(self, name: str) -> TopicInfo:
+        state = self._log.topics[name]
+        return TopicInfo(
+            name=name,
+            count=state.count,
+            size_bytes=state.size_bytes,
+            first_seq=state.first_seq,
+            last_seq=state.last_seq,
+        )
+
+
+def _micros(time: datetime) -> int:
+    try:
+        return round(to_utc(time).timestamp() * 1_000_000)
+    except InvalidPayload as error:  # of a query it is no payload
+        raise BadRequest(str(error), value=error.value) from None
