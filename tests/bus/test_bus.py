@@ -323,7 +323,7 @@ async def test_access_hides_topics_from_subscriptions_queries_and_lists(running:
     await publish(running, "b.c", 3)
     page = await running.bus.query(principal=ann)
     assert len(page.data) == 1
-    assert [info.name for info in running.bus.topics(principal=ann)] == ["a.b"]
+    assert [info.name for info in await running.bus.topics(principal=ann)] == ["a.b"]
     assert await running.bus.get(2, principal=ann) is None
     events = running.bus.events("a.*", start="earliest", principal=ann)
     assert (await anext(events)).payload == 1

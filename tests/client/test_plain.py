@@ -107,6 +107,7 @@ def test_an_event_that_is_given_back_comes_again_and_the_rest_is_done(bus: Plain
         assert next(events).payload == 0
         events.nack(delay=0)
         assert next(events).payload == 0
+        assert events.attempt == 2
         events.ack()
         bus.publish("plainmail.a", 1)
         assert next(events).payload == 1

@@ -216,9 +216,11 @@ async def test_what_an_error_leaves_comes_again_and_the_rest_is_done(
         await bus.publish("mail.a", "new")
         (event,) = await take(events, 1)
         assert event.payload == "new"
+        assert events.attempt == 1
         events.nack(delay=0)
         (event,) = await take(events, 1)
         assert event.payload == "new"
+        assert events.attempt == 2
 
 
 async def fail_at(payload: int, events: RemoteSubscription) -> None:

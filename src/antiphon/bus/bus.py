@@ -489,7 +489,7 @@ class Bus:
         """The event *seq* as wire JSON; None if it isn't there or may not be seen."""
         return await self._past.get(seq, principal)
 
-    def topics(
+    async def topics(
         self,
         patterns: Sequence[str] = ("*",),
         *,
@@ -498,7 +498,7 @@ class Bus:
         limit: int | None = None,
     ) -> list[TopicInfo]:
         """The stored topics by name, with counts: past *after*, and *limit* of them at most."""
-        return self._past.topics(patterns, principal=principal, after=after, limit=limit)
+        return await self._past.topics(patterns, principal=principal, after=after, limit=limit)
 
 
 def _written(

@@ -22,6 +22,7 @@ from antiphon.bus.event_rules import check_id
 from antiphon.bus.own_events import DLQ
 from antiphon.bus.store import Query, Stored, StoreReader
 from antiphon.bus.topics import check_pattern, matches
+from antiphon.bus.turns import in_turns
 from antiphon.errors import BadRequest, Forbidden
 from antiphon.messages import Forgotten
 
@@ -74,7 +75,7 @@ async def forget(
         StoreUnavailable, StoreCorrupt, StorageUnavailable: The disk refuses; some may be gone.
     """
     _check(pattern, id, principal)
-    wanted = _wanted(bus, pattern, id)
+    wanted = await _wanted(bus, pattern, id)
     found = await _count(bus, wanted)
     letters = [row async for rows in _letters(bus, wanted, pattern, id) for row in rows]
     found = msgspec.structs.replace(
@@ -107,19 +108,21 @@ def _check(pattern: str | None, id: str | None, principal: Principal) -> None:
         check_id(id)
 
 
-def _wanted(bus: Bus, pattern: str | None, id: str | None) -> Query:
-    names = frozenset(
+async def _wanted(bus: Bus, pattern: str | None, id: str | None) -> Query:
+    wanted = {
         name
-        for name in bus.log.topics
+        async for names in in_turns(bus.log.topics)
+        for name in names
         if (pattern is None or matches(pattern, name)) and not matches(AUDIT, name)
-    )
-    return Query(topics=names, id=id, before=bus.head + 1, limit=STEP)
+    }
+    return Query(topics=frozenset(wanted), id=id, before=bus.head + 1, limit=STEP)
 
 
 async def _count(bus: Bus, wanted: Query) -> Forgotten:
     """What is there to forget; of whole topics that is known."""
     if wanted.id is None and wanted.topics is not None:
-        states = [state for name in wanted.topics if (state := bus.log.topics[name]).count]
+        known = map(bus.log.topics.get, wanted.topics)
+        states = [state for state in known if state is not None and state.count]
         return Forgotten(
             events=sum(state.count for state in states),
             size_bytes=sum(state.size_bytes for state in states),

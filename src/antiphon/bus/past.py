@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypedDict
 
@@ -11,8 +11,9 @@ from antiphon.bus.event_rules import to_utc
 from antiphon.bus.log import Log
 from antiphon.bus.patterns import check_patterns
 from antiphon.bus.position import resolve
-from antiphon.bus.store import Query, Stored
+from antiphon.bus.store import Query, Stored, TopicState
 from antiphon.bus.topics import matcher
+from antiphon.bus.turns import in_turns
 from antiphon.errors import (
     BadRequest,
     InvalidPayload,
@@ -95,8 +96,8 @@ class Past:
         if after is not None and order == "desc":
             raise BadRequest("after goes with order=asc")
         checked = check_patterns(patterns, principal, narrow=True)
-        seen = self._topics_seen(checked, principal)
-        low = self._position(after, seen) if after is not None else 0
+        seen = await self._topics_seen(checked, principal)
+        low = await self._position(after, seen) if after is not None else 0
         head = self._log.head
         high = head + 1 if before is None else min(self._before(before), head + 1)
         query = Query(
@@ -121,16 +122,18 @@ class Past:
         rows = await self._log.pages.run(lambda reader: reader.get((seq,)))
         return rows[0].data if rows and principal.access.may_see(rows[0].topic) else None
 
-    def topics(
+    async def topics(
         self, patterns: Sequence[str], *, principal: Principal, after: str, limit: int | None
     ) -> list[TopicInfo]:
         """See ``Bus.topics``."""
-        checked = check_patterns(patterns, principal, narrow=True)
-        seen = self._topics_seen(checked, principal)
-        names: Iterable[str] = self._log.topics if seen is None else seen
-        if after:
-            names = (name for name in names if name > after)
-        return [self._topic(name) for name in sorted(names)[:limit]]
+        may_see = _sight(check_patterns(patterns, principal, narrow=True), principal)
+        found: list[str] = []
+        async for names in in_turns(self._log.topics):
+            found += [name for name in names if name > after and may_see(name)]
+            if limit is not None:
+                found = sorted(found)[:limit]
+        states = ((name, self._log.topics.get(name)) for name in sorted(found))
+        return [_info(name, state) for name, state in states if state is not None]
 
     def _page(self, rows: list[Stored], query: Query, scanned: int) -> Page:
         data = [row.data for row in rows]
@@ -139,23 +142,29 @@ class Past:
         last = self._log.cursor(rows[-1].seq)
         return Page(data, self._log.cursor(scanned) if query.descending else last, last)
 
-    def _topics_seen(
+    async def _topics_seen(
         self, patterns: tuple[str, ...], principal: Principal
     ) -> frozenset[str] | None:
         """The stored topics that *patterns* name and *principal* may see; None for all."""
-        named = filter(matcher(patterns), self._log.topics)
-        access = principal.access
-        seen = frozenset(named if access.admin else filter(access.may_see, named))
-        return None if len(seen) == len(self._log.topics) else seen
+        may_see = _sight(patterns, principal)
+        seen: set[str] = set()
+        async for names in in_turns(self._log.topics):
+            seen.update(filter(may_see, names))
+        return None if len(seen) == len(self._log.topics) else frozenset(seen)
 
-    def _position(self, after: str | int, seen: frozenset[str] | None) -> int:
+    async def _position(self, after: str | int, seen: frozenset[str] | None) -> int:
         start = resolve(after, self._log.epochs, self._log.head)
         if start.reset is not None:
             raise SubscriptionReset(start.reset, self._log.cursor(start.position))
-        names = self._log.topics if seen is None else seen
-        trimmed = max((self._log.topics[name].trimmed_upto for name in names), default=0)
-        if trimmed > start.position and isinstance(after, str) and not after.isdigit():
-            # A bare seq: it was told, and other topics may have events within the gap.
+        if not isinstance(after, str) or after.isdigit():
+            # A bare seq: the gap was told, and other topics may have events within it.
+            return start.position
+        trimmed = 0
+        async for names in in_turns(self._log.topics if seen is None else seen):
+            known = map(self._log.topics.get, names)
+            ends = (state.trimmed_upto for state in known if state is not None)
+            trimmed = max(trimmed, max(ends, default=0))
+        if trimmed > start.position:
             raise SubscriptionGap(start.position + 1, trimmed, str(start.position))
         return start.position
 
@@ -165,15 +174,23 @@ class Past:
             raise SubscriptionReset(start.reset, self._log.cursor(start.position))
         return start.position
 
-    def _topic(self, name: str) -> TopicInfo:
-        state = self._log.topics[name]
-        return TopicInfo(
-            name=name,
-            count=state.count,
-            size_bytes=state.size_bytes,
-            first_seq=state.first_seq,
-            last_seq=state.last_seq,
-        )
+
+def _sight(patterns: tuple[str, ...], principal: Principal) -> Callable[[str], object]:
+    """Whether a topic is of *patterns*, and one that *principal* may see."""
+    match, access = matcher(patterns), principal.access
+    if access.admin:
+        return match
+    return lambda topic: match(topic) and access.may_see(topic)
+
+
+def _info(name: str, state: TopicState) -> TopicInfo:
+    return TopicInfo(
+        name=name,
+        count=state.count,
+        size_bytes=state.size_bytes,
+        first_seq=state.first_seq,
+        last_seq=state.last_seq,
+    )
 
 
 def _micros(time: datetime) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
@@ -10,13 +9,11 @@ from typing import TypeAlias
 from antiphon.bus.removals import Sweep
 from antiphon.bus.retention import Cut, Policies, Policy, Total
 from antiphon.bus.store import TopicState
+from antiphon.bus.turns import in_turns
 
 SPAN = 5_000
 LONGEST_SPAN = 50_000
 """Most seqs that one step looks across, so that it stays short whatever lies between."""
-
-TURN_TOPICS = 200
-"""Topics that are looked at before others have a turn."""
 
 Holds: TypeAlias = Callable[[str], int | None]
 """For a topic: up to which seq no durable subscription needs it; None if none reads it."""
@@ -140,12 +137,11 @@ class Stock:
 async def take_stock(policies: Policies, topics: Mapping[str, TopicState]) -> list[Stock]:
     """The stock of each policy, in the policies' order; others have turns meanwhile."""
     stocks = {policy.pattern: Stock(policy, topics) for policy in policies.all}
-    for count, name in enumerate(list(topics), start=1):
-        if count % TURN_TOPICS == 0:
-            await asyncio.sleep(0)
-        state, policy = topics.get(name), policies.of(name)
-        if state is not None and policy is not None:
-            stocks[policy.pattern].add(name, state)
+    async for names in in_turns(topics):
+        for name in names:
+            state, policy = topics.get(name), policies.of(name)
+            if state is not None and policy is not None:
+                stocks[policy.pattern].add(name, state)
     return list(stocks.values())
 
 

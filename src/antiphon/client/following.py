@@ -8,6 +8,7 @@ durable one keeps nothing: the server knows what was acknowledged.
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -25,10 +26,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Handed(NamedTuple):
-    """An event on its way to whoever follows, and of which connection it is."""
+    """An event on its way to whoever follows, of which connection it is, and which try."""
 
     event: Event
     connection: int
+    attempt: int
 
 
 NoticeKind: TypeAlias = Literal["ahead", "gap", "reset", "lag", "live", "lost", "back"]
@@ -195,7 +197,11 @@ class Following:
             item = self.take()
             if not isinstance(item, RawEv):
                 return item
-            self._events.extend(Handed(_decode(raw), self._connection) for raw in item.events)
+            attempts = repeat(1) if item.attempts is None else item.attempts
+            self._events.extend(
+                Handed(_decode(raw), self._connection, attempt)
+                for raw, attempt in zip(item.events, attempts, strict=False)
+            )
         self._last = last = self._events.popleft()
         if last.event.seq is not None and last.connection == self._connection:
             self._open[last.event.seq] = last.event
@@ -218,6 +224,11 @@ class Following:
         else:
             self.after = getattr(item, "cursor", self.after)
         return item
+
+    @property
+    def attempt(self) -> int:
+        """Which try the last event that was handed out is."""
+        return 1 if self._last is None else self._last.attempt
 
     @property
     def cursor(self) -> str | None:

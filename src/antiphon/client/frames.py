@@ -5,7 +5,7 @@ The frames themselves are in ``messages/frames.py``; two are read differently he
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import msgspec
 
@@ -32,3 +32,27 @@ class RawEv(msgspec.Struct, frozen=True, tag="ev", tag_field="op"):
 Frame: TypeAlias = (
     Welcome | RawOk | Err | RawEv | Pos | Gap | Reset | Lag | Live | Ended | Ping | Bye
 )
+
+
+class _Any(msgspec.Struct):
+    op: str
+
+
+_decode = msgspec.json.Decoder(Frame).decode
+_op = msgspec.json.Decoder(_Any).decode
+_OPS = frozenset(kind.__struct_config__.tag for kind in get_args(Frame))
+
+
+def decode_frame(data: bytes) -> Frame | None:
+    """The frame *data*; None if a later version knows its ``op``: it is to be passed over.
+
+    Raises:
+        msgspec.DecodeError: It is no frame.
+    """
+    try:
+        frame: Frame = _decode(data)
+    except msgspec.ValidationError:
+        if _op(data).op in _OPS:
+            raise
+        return None
+    return frame

@@ -243,6 +243,11 @@ class PlainSubscription:
         """The position after the last event that was handed out."""
         return self._remote.cursor
 
+    @property
+    def attempt(self) -> int:
+        """Which try the last event that was handed out is: its failures, and one."""
+        return self._remote.attempt
+
     def __iter__(self) -> PlainSubscription:
         return self
 

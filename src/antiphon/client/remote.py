@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, Unpac
 
 import msgspec
 
-from antiphon.client.backoff import MOST_S, backoff_s
+from antiphon.client.backoff import MOST_S, Backoff
 from antiphon.client.dial import dial
 from antiphon.client.endpoint import Endpoint, NoServer
 from antiphon.client.following import Following
-from antiphon.client.frames import Frame
+from antiphon.client.frames import decode_frame
 from antiphon.client.http import PAGE_EVENTS, HttpClient
 from antiphon.client.outbox import MOST_EVENT_BYTES, Answer, Entry, Outbox
 from antiphon.client.session import Session, State
@@ -50,7 +50,6 @@ logger = logging.getLogger(__name__)
 CLOSE_S = 10.0
 CLOSED = "this client is closed"
 
-_decode = msgspec.json.Decoder(Frame).decode
 _encode = msgspec.json.Encoder().encode
 _event = msgspec.json.Decoder(Event).decode
 
@@ -502,12 +501,13 @@ class RemoteBus:
 
     async def _run(self, up: asyncio.Future[None]) -> None:
         """Connect, and again, until it is of no use any more."""
-        attempt = 0
+        waits = Backoff(self._most_pause)
         while not self._session.has_ended:
             error: Exception
+            lasted = 0.0
             try:
-                await self._connection(up)
-                error, attempt = NoServer("lost the server"), 0
+                lasted = await self._connection(up)
+                error = NoServer("lost the server")
             except Unauthorized as refused:
                 self._session.end(refused)
                 error = refused
@@ -522,23 +522,22 @@ class RemoteBus:
                 return
             self._tell(self.state, str(self._session.error or error))
             if not self._session.has_ended:
-                await asyncio.sleep(backoff_s(attempt, random.random(), most=self._most_pause))
-                attempt += 1
+                await asyncio.sleep(waits.wait_s(lasted, random.random()))
         self._room.set()
 
-    async def _connection(self, up: asyncio.Future[None]) -> None:
-        """One connection, from its handshake until it is lost.
+    async def _connection(self, up: asyncio.Future[None]) -> float:
+        """One connection, from its handshake until it is lost; how many seconds it was live.
 
         Raises:
             NoServer: There was none, or not for long enough to say hello.
         """
         endpoint = self._endpoint()
-        session = self._session
+        session, now = self._session, asyncio.get_running_loop().time
+        live_at: float | None = None
         async with await dial(endpoint) as socket:
             session.token = endpoint.token
             session.connected()
             writing = asyncio.create_task(self._write(socket))
-            was_live = False
             code, why = 1006, "connection lost"
             try:
                 while True:
@@ -546,16 +545,17 @@ class RemoteBus:
                     if code_why is not None:
                         code, why = code_why
                         break
-                    if session.state is State.LIVE and not was_live:
-                        was_live = True
+                    if session.state is State.LIVE and live_at is None:
+                        live_at = now()
                         self._tell("live", endpoint.url)
                         if not up.done():
                             up.set_result(None)
             finally:
                 writing.cancel()
                 session.lost(code, why)
-        if not was_live:
+        if live_at is None:
             raise NoServer(f"lost the server at {endpoint.url}: {why}")
+        return now() - live_at
 
     async def _read_one(self, socket: ClientConnection) -> tuple[int, str] | None:
         """Take one frame; the close code and the reason, if there are no more."""
@@ -572,8 +572,9 @@ class RemoteBus:
                 (1006, "connection lost") if received is None else (received.code, received.reason)
             )
         try:
-            frame: Frame = _decode(data)
-            self._session.receive(frame, asyncio.get_running_loop().time())
+            frame = decode_frame(data)
+            if frame is not None:
+                self._session.receive(frame, asyncio.get_running_loop().time())
         except msgspec.DecodeError as error:
             return 1006, f"the server sent what is no frame: {error}"
         self._more.set()

@@ -44,6 +44,11 @@ class RemoteSubscription:
         return self._following.cursor
 
     @property
+    def attempt(self) -> int:
+        """Which try the last event that was handed out is: its failures, and one."""
+        return self._following.attempt
+
+    @property
     def dropped(self) -> int:
         """Ephemeral events that the server dropped for this reader, in all."""
         return self._following.dropped

@@ -95,7 +95,8 @@ class TopicRoutes:
 
     async def _topics(self, request: Request, principal: Principal) -> Response:
         patterns, after, limit = topics_of(request.query_params.multi_items())
-        return json(self._bus.topics(patterns, principal=principal, after=after, limit=limit))
+        found = await self._bus.topics(patterns, principal=principal, after=after, limit=limit)
+        return json(found)
 
     async def _schemas(self, request: Request, principal: Principal) -> Response:
         found = self._bus.schemas()
