@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable
-from types import TracebackType
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -42,12 +41,7 @@ class OpenPage:
         box.press("Enter")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *why: object) -> None:
         self._browser.close()
         self._playwright.stop()
 

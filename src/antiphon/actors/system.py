@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from random import Random
-from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 from weakref import WeakValueDictionary
 
@@ -125,12 +124,7 @@ class ActorSystem:
         await self._root.spawn()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *why: object) -> None:
         await self.close()
         if self._exit is not None:
             if self._host_cancelled and self._host is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from antiphon.bus.access import Principal
@@ -86,10 +85,5 @@ class EventIterator:
     async def __aenter__(self) -> EventIterator:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *why: object) -> None:
         self.close()
