@@ -20,7 +20,7 @@ $(shell rm -f $(VENV)/.made)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long check bench prove faults web docs lock clean
+.PHONY: help setup run test test-long check bench prove faults web docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,9 @@ web: $(VENV)/.run ## build the page anew
 docs: $(VENV)/.dev ## write the generated pages anew, and run the code in all of them
 	$(PY) tools/adr_index.py
 	$(PY) -m pytest -q tests/docs
+
+pictures: $(VENV)/.dev $(VENV)/.page ## take the pictures of the README anew; needs chromium
+	$(PY) -m tools.pictures
 
 lock: ## write the Python locks anew from pyproject.toml
 	@sh tools/lock.sh
