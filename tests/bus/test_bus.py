@@ -536,6 +536,36 @@ async def test_a_cursor_outlives_a_restart_and_one_of_another_log_is_reset(
         other.close()
 
 
+async def test_a_cursor_from_before_a_topic_that_is_gone_hears_of_a_gap_once(
+    new_store: Callable[[], EventStore],
+) -> None:
+    """Whose topic it was nobody knows any more, so all are told that were not there."""
+    async with core(new_store()) as running:
+        await publish(running, "a.b", 1, 2, 3)
+        await publish(running, "w.x", 4)
+        cursor = running.bus.cursor(1)
+        live = running.bus.events("a.*", "w.*", start="earliest")
+        assert [(await anext(live)).payload for _ in range(4)] == [1, 2, 3, 4]
+        await running.log.trim("a.b", 3)
+        await running.log.removals.drop_topics(["a.b"])
+        await publish(running, "w.x", 5)
+        assert (await anext(live)).payload == 5, "who was there misses nothing"
+        live.close()
+    for _ in range(2):
+        async with core(new_store()) as running:
+            events = running.bus.events("a.*", "w.*", start=cursor)
+            with pytest.raises(SubscriptionGap) as gap:
+                await anext(events)
+            assert (gap.value.first, gap.value.last) == (2, 3)
+            assert [(await anext(events)).payload for _ in range(2)] == [4, 5]
+            events.close()
+            with pytest.raises(SubscriptionGap):
+                await running.bus.query(["*"], after=cursor)
+            later = running.bus.events("w.*", start=running.bus.cursor(3))
+            assert (await anext(later)).payload == 4, "it had seen all that is gone"
+            later.close()
+
+
 async def test_a_trimmed_topic_gives_exactly_one_gap_to_a_reader_that_matches_it(
     running: Core,
 ) -> None:

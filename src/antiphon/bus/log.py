@@ -106,7 +106,7 @@ class Log:
         self.epochs = opened.epochs
         self.topics = opened.topics
         self.recorded_us = opened.recorded_us
-        self.removals.restore(opened.topics)
+        self.removals.restore(opened.topics, opened.gone_upto)
         self.ring.restart(opened.head)
         self.durables.restore(opened.subs)
 

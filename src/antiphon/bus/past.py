@@ -159,7 +159,7 @@ class Past:
         if not isinstance(after, str) or after.isdigit():
             # A bare seq: the gap was told, and other topics may have events within it.
             return start.position
-        trimmed = 0
+        trimmed = self._log.removals.gone_upto
         async for names in in_turns(self._log.topics if seen is None else seen):
             known = map(self._log.topics.get, names)
             ends = (state.trimmed_upto for state in known if state is not None)

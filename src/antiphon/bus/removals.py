@@ -48,6 +48,9 @@ class Removals:
         counters: Events removed, by reason; ``topics`` that were dropped.
         size_bytes: Of all events removed.
         edits: Grows with each removal that no policy asked for.
+        gone_upto: The highest seq trimmed of a topic that was dropped since; 0 if none. Whose
+            topic it was is not known any more: every reader that was not there takes it for
+            its own.
     """
 
     def __init__(self, log: Log) -> None:
@@ -64,13 +67,17 @@ class Removals:
         }
         self.size_bytes = 0
         self.edits = 0
+        self.gone_upto = 0
+        self._gone_at = 0
         self._trims: dict[str, tuple[int, int]] = {}  # the latest last
         self._under_way: asyncio.Future[None] | None = None
         self._begun = False
         self._reach = MAX_SEQ
 
-    def restore(self, topics: Mapping[str, TopicState]) -> None:
+    def restore(self, topics: Mapping[str, TopicState], gone_upto: int) -> None:
         """Take over the marks of earlier trims."""
+        self.gone_upto = gone_upto
+        self.clock = self._gone_at = min(1, gone_upto)
         for name, state in topics.items():
             if state.trimmed_upto:
                 self.clock = 1
@@ -132,7 +139,9 @@ class Removals:
         def done(gone: list[str]) -> None:
             for name in gone:
                 self._log.topics.pop(name, None)
-                self._trims.pop(name, None)
+                upto, at = self._trims.pop(name, (0, 0))
+                self.gone_upto = max(upto, self.gone_upto)
+                self._gone_at = max(at, self._gone_at)
             self.counters["topics"] += len(gone)
 
         await self._step(lambda: lambda: self._log.store.drop_topics(names), done)
@@ -205,7 +214,7 @@ class Removals:
 
     def trimmed_since(self, audience: Audience, clock: int) -> int:
         """Highest seq trimmed of *audience*'s topics after that time of ``clock``; 0 if none."""
-        found = 0
+        found = self.gone_upto if self._gone_at > clock else 0
         for name, (upto, at) in reversed(self._trims.items()):
             if at <= clock:
                 break

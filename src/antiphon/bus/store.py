@@ -91,6 +91,7 @@ class Opened:
         clean: Whether the last owner closed it in order.
         recorded_us: ``recorded`` of the newest event, microseconds since 1970; 0 if none.
         subs: What was kept of each durable subscription, by name; see ``save_subs``.
+        gone_upto: The highest seq trimmed of a topic that was dropped since; 0 if none.
     """
 
     head: int
@@ -99,6 +100,7 @@ class Opened:
     clean: bool = True
     recorded_us: int = 0
     subs: dict[str, bytes] = field(default_factory=dict)
+    gone_upto: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

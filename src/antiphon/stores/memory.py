@@ -68,6 +68,7 @@ class MemoryEventStore:
         self._epochs: list[Epoch] = []
         self._subs: dict[str, bytes] = {}
         self._head = 0
+        self._gone_upto = 0
         self._recorded_us = 0
         self._open = False
         self._clean = True
@@ -85,6 +86,7 @@ class MemoryEventStore:
                 clean=clean,
                 recorded_us=self._recorded_us,
                 subs=dict(self._subs),
+                gone_upto=self._gone_upto,
             )
 
     def append(self, rows: Sequence[Row], recorded_us: int) -> None:
@@ -176,7 +178,7 @@ class MemoryEventStore:
                 name for name in topics if name in self._topics and not self._topics[name].count
             ]
             for name in gone:
-                del self._topics[name]
+                self._gone_upto = max(self._gone_upto, self._topics.pop(name).trimmed_upto)
                 self._seqs_of.pop(name, None)
             return gone
 

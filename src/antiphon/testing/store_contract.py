@@ -622,9 +622,14 @@ class StoreContract:
             assert reader.select(Query(topics=frozenset({"c"}))) == stored([event(5, "c")])
             assert reader.select(Query(topics=frozenset({"d"}))) == stored([event(4, "d")])
         store.close()
-        states = store.open().topics
+        opened = store.open()
+        states = opened.topics
         assert sorted(states) == ["a", "b", "c", "d"]
         assert (states["c"].count, states["c"].trimmed_upto) == (1, 0)
+        assert opened.gone_upto == 3
+        store.drop_topics(["b"])
+        store.close()
+        assert store.open().gone_upto == 3, "b was trimmed up to 2 only"
 
     def test_seq_at_is_the_last_seq_of_a_time(self, store: EventStore) -> None:
         """Whether or not upkeep left a mark; and of what was trimmed, one a day."""

@@ -78,7 +78,10 @@ def test_what_the_other_tables_say_outlives_a_lost_header_and_a_lost_end(
     store = SqliteEventStore(path)
     epoch = store.open().epochs[-1]
     store.save_subs({"mail": b'{"position":7}'})
-    store.append(content(400), START_US)
+    store.append([event(1, "gone")], START_US)
+    store.sweep({"gone": 1})
+    store.drop_topics(["gone"])
+    store.append(content(400)[1:], START_US)
     store.close()
     DAMAGES[kind](path)
     done = repair(path)
@@ -87,6 +90,7 @@ def test_what_the_other_tables_say_outlives_a_lost_header_and_a_lost_end(
     assert done.head == opened.head == 400
     assert epoch in opened.epochs
     assert opened.subs == {"mail": b'{"position":7}'}
+    assert opened.gone_upto == 1
 
 
 def test_events_over_several_pages_are_saved(path: Path) -> None:

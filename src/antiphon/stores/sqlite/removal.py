@@ -15,7 +15,7 @@ import apsw
 import msgspec
 
 from antiphon.bus.store import Removed
-from antiphon.stores.sqlite.schema import rows, value
+from antiphon.stores.sqlite.schema import GONE, rows, value
 
 DAY_US = 86_400_000_000
 
@@ -82,7 +82,7 @@ WHERE topic_id IN (SELECT value FROM json_each(?))
 """
 _DROP_TOPICS = """
 DELETE FROM topics WHERE count = 0 AND name IN (SELECT value FROM json_each(?))
-RETURNING topic_id, name
+RETURNING topic_id, name, trimmed_upto
 """
 NAMES = "SELECT topic_id, name FROM topics WHERE topic_id IN (SELECT value FROM json_each(?))"
 _KEEP_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
@@ -184,12 +184,15 @@ def compact(db: apsw.Connection, topic_id: int, limit: int) -> Removed:
 
 def drop_topics(db: apsw.Connection, names: Collection[str]) -> dict[str, int]:
     """Delete those of these topics that hold nothing; their ids by name."""
-    gone = {name: i for i, name in rows(db, _DROP_TOPICS, (_json(list(names)),))}
+    dropped = rows(db, _DROP_TOPICS, (_json(list(names)),))
+    gone = {name: i for i, name, _ in dropped}
     if gone:
+        upto = max(value(db, GONE), *(trimmed for _, _, trimmed in dropped))
         last = value(db, "SELECT value FROM meta WHERE key = 'last_topic'") or 0
         drops = value(db, "SELECT value FROM meta WHERE key = 'drops'") or 0
         db.execute(_KEEP_META, ("last_topic", max(last, *gone.values())))
         db.execute(_KEEP_META, ("drops", drops + 1))
+        db.execute(_KEEP_META, ("gone_upto", upto))
         db.execute(
             "DELETE FROM by_key WHERE topic_id IN (SELECT value FROM json_each(?))",
             (_json(list(gone.values())),),

@@ -338,6 +338,7 @@ def _write_down(db: apsw.Connection, known: _Known, head: int) -> None:
     db.executemany(
         "UPDATE meta SET value = ?2 WHERE key = ?1", [("head", goes_on), ("recorded", recorded)]
     )
+    db.execute("INSERT INTO meta VALUES ('gone_upto', ?)", (known.meta.get("gone_upto", 0),))
     db.executemany("INSERT OR IGNORE INTO epochs (epoch, first_seq) VALUES (?, ?)", epochs)
 
 

@@ -12,7 +12,8 @@ highest seq (a trim) writes ``meta.head`` in its own. The same goes for ``record
 ``by_key`` holds the newest seq of each key, for topics that are compacted, as far as
 ``topics.compacted_upto``. Of the ``marks`` of trimmed events one a day stays. An id of a
 topic is never given twice: ``meta.last_topic`` is the highest of those that were dropped,
-``meta.drops`` counts them. ``subs`` holds what the bus keeps of each durable subscription.
+``meta.drops`` counts them, ``meta.gone_upto`` is the highest seq that was trimmed of one.
+``subs`` holds what the bus keeps of each durable subscription.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ SELECT max(
 """
 
 DROPS = "SELECT coalesce((SELECT value FROM meta WHERE key = 'drops'), 0)"
+GONE = "SELECT coalesce((SELECT value FROM meta WHERE key = 'gone_upto'), 0)"
 
 
 def connect(path: Path) -> apsw.Connection:

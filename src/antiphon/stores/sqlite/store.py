@@ -35,7 +35,16 @@ from antiphon.stores.sqlite import damage, removal
 from antiphon.stores.sqlite.failures import DAMAGE, REFUSALS, meanings
 from antiphon.stores.sqlite.places import refuse_network
 from antiphon.stores.sqlite.reader import SqliteStoreReader
-from antiphon.stores.sqlite.schema import BUSY_MS, HEAD, RECORDED, WAL_LIMIT, connect, rows, value
+from antiphon.stores.sqlite.schema import (
+    BUSY_MS,
+    GONE,
+    HEAD,
+    RECORDED,
+    WAL_LIMIT,
+    connect,
+    rows,
+    value,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -230,6 +239,7 @@ class SqliteEventStore:
             epochs = rows(db, "SELECT epoch, first_seq FROM epochs ORDER BY number")
             topics = rows(db, _TOPICS)
             subs = rows(db, "SELECT name, CAST(data AS BLOB) FROM subs")
+            gone_upto = value(db, GONE)
         return Opened(
             head=self._head,
             epochs=[Epoch(*row) for row in epochs],
@@ -237,6 +247,7 @@ class SqliteEventStore:
             clean=bool(clean),
             recorded_us=self._recorded_us,
             subs=dict(subs),
+            gone_upto=gone_upto,
         )
 
     # --- writing ------------------------------------------------------------------------
