@@ -114,7 +114,7 @@ class Principal:
     """Somebody who publishes and subscribes, and how far they reach.
 
     Attributes:
-        name: Recorded with each event: ``system``, ``actor:KEY``, or a token's name.
+        name: Recorded with each event: ``system``, or a token's name.
         roles: What it may do apart from topics: ``worker``, ``terminal``.
         source: The ``source`` of their events that give none: ``/clients/NAME``.
     """
@@ -147,4 +147,4 @@ ADMIN = Principal("admin", Access(pub=("*",), sub=("*", "_sys.*"), admin=True))
 SYSTEM = Principal(
     "system", Access(pub=("*", "_sys.*"), sub=("*", "_sys.*"), reserved=True, admin=True)
 )
-"""Antiphon's own code."""
+"""The program, its actors and Antiphon's own code."""
