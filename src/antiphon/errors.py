@@ -121,10 +121,12 @@ class BusError(AntiphonError):
         code: A stable word, the same in Python, HTTP and WebSocket.
         value: What was refused, cut short.
         limit: The bound that was hit, where there is one.
+        event_id: The id that the refused event gave, if that could be read at all.
     """
 
     code = "bad_request"
     status = 400
+    event_id: str | None = None
 
     def __init__(self, message: str, *, value: object = None, limit: int | None = None) -> None:
         super().__init__(message)

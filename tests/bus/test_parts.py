@@ -34,7 +34,9 @@ def test_nonsense_comes_apart_or_not_but_breaks_nothing(text: str) -> None:
     assert isinstance(members(text), dict)
 
 
-@pytest.mark.parametrize("text", ["", "7", "[]", "[1,]", "[,1]", "[1}", '["a]', "[1] [2]", "[[1]"])
+@pytest.mark.parametrize(
+    "text", ["", "7", "{1}", "[]", "[1,]", "[,1]", "[1}", '["a]', "[1] [2]", "[[1]"]
+)
 def test_what_is_no_list_does_not_come_apart(text: str) -> None:
     assert parts(text) is None
 
@@ -43,6 +45,7 @@ def test_members_are_those_of_the_object_itself_alone() -> None:
     text = '{"op":"pub","events":[{"id":1}], "id" : 7}'
     assert members(text) == {"op": '"pub"', "events": '[{"id":1}]', "id": "7"}
     assert members('[{"id":1}]') == {}
+    assert members("{id:7}") == members('{"i"d":7}') == members('{"a":1,7}') == {}
     assert members('{"id":7,"events":[') == {}
     assert members('{"id":7,"events":[', some=True) == {"id": "7"}
 

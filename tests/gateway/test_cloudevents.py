@@ -108,6 +108,15 @@ async def test_a_batch_has_a_result_for_each_and_is_no_transaction(desk: Any) ->
     assert codes == ["invalid_topic", "invalid_payload", "invalid_payload"]
 
 
+async def test_a_batch_is_a_list_and_nothing_else(desk: Any) -> None:
+    one = '{"specversion":"1.0","id":"i","source":"s","type":"t","subject":"a"}'
+    for body in (one, f"{{{one},{one}}}"):
+        answer = await desk.ask("POST", "/v1/events", body, headers={"Content-Type": BATCHED})
+        assert answer.status == 400
+        assert answer.json()["code"] == "invalid_payload"
+    assert desk.bus.head == 0
+
+
 async def test_pages_of_batches_follow_each_other_by_their_link(desk: Any) -> None:
     for n in range(5):
         await desk.post("/v1/events", {"topic": "a.b", "payload": n})

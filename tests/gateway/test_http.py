@@ -69,6 +69,14 @@ async def test_a_list_has_one_result_for_each_and_is_no_transaction(desk: Any) -
     assert results[1]["id"] == "mine"
 
 
+async def test_what_cannot_be_read_as_an_event_keeps_the_id_that_it_gave(desk: Any) -> None:
+    bad = [{"id": "e1", "topic": "a", "colour": 1}, {"id": "e2", "topic": 5}, {"id": "e3"}, {}]
+    answer = await desk.post("/v1/events", bad)
+    assert [result["id"] for result in answer.json()["results"]] == ["e1", "e2", "e3", None]
+    async with desk.client() as one:
+        assert [result["id"] for result in await one.pub(*bad)] == ["e1", "e2", "e3", None]
+
+
 @pytest.mark.parametrize("payload", ["NaN", "[" * 2000 + "]" * 2000, '"\\ud800"'], ids=len)
 async def test_an_event_that_is_no_json_spoils_no_other_of_its_list(
     desk: Any, payload: str

@@ -258,6 +258,23 @@ async def test_an_event_that_cannot_be_read_is_refused_alone(desk: Any, payload:
         assert ("surrogate" in results[1]["error"]["message"]) is ("ud800" in payload)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"op":"pub","id":3,"events":{{"topic":"a"},{"topic":"b"}}}',
+        '{"op":"pub","id":3,"events":{"topic":"a","payload":NaN}}',
+        '{"id":3,"op":"pub","events":{"topic":"a","payload":1}}',
+        '{"id":3,op:"pub","events":[{"topic":"a"},x]}',
+    ],
+)
+async def test_a_pub_without_a_list_of_events_stores_nothing(desk: Any, text: str) -> None:
+    async with desk.client() as one:
+        await one.connection.send(text)
+        error = await one.expect("err")
+        assert (error["id"], error["code"]) == (3, "bad_request")
+    assert desk.bus.head == 0
+
+
 async def test_a_frame_over_one_mebibyte_closes_its_connection_alone(desk: Any) -> None:
     async with desk.client() as good, desk.client() as bad:
         await good.sub("s")

@@ -48,8 +48,14 @@ HEADERS_BYTES = 2048
 KNOWN_TEXTS = 4096
 """Types and sources remembered as good."""
 
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_event = msgspec.json.Decoder(EventIn).decode
+_decode_id = msgspec.json.Decoder(_Identified).decode
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _ID = re.compile(rf"[ -~]{{1,{ID_CHARS}}}")
@@ -335,7 +341,7 @@ def decode_each(
         InvalidPayload: It can't be told which event of it is bad.
     """
     try:
-        return [_decode_or_error(raw, decode) for raw in _decode_raws(data)]
+        return [read_event(raw, decode) for raw in _decode_raws(data)]
     except RecursionError:
         refusal = InvalidPayload(f"payload is nested deeper than {DEPTH}", limit=DEPTH)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -343,16 +349,27 @@ def decode_each(
     found = parts(data.decode(errors="replace"))
     if found is None:
         raise refusal
-    return [_decode_or_error(part.encode(), decode) for part in found]
+    return [read_event(part.encode(), decode) for part in found]
 
 
-def _decode_or_error(
-    raw: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], EventIn]
+def read_event(
+    raw: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], EventIn] = decode_event
 ) -> EventIn | BusError:
+    """The event *raw*, or why it is refused: with the id that it gave, if it is JSON at all."""
     try:
         return decode(raw)
     except BusError as error:
+        error.event_id = _id_of(raw)
         return error
+
+
+def _id_of(raw: bytes | msgspec.Raw) -> str | None:
+    try:
+        given = _decode_id(raw).id
+        check_id(given)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidPayload):
+        return None
+    return given
 
 
 def _malformed(error: Exception, data: bytes) -> InvalidPayload:

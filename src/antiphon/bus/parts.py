@@ -12,14 +12,15 @@ TOKENS = 100_000
 """Most strings, brackets and commas looked at, so that nonsense costs little."""
 
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
+_MEMBER = re.compile(r'"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*')
 _PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _HALF = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 def parts(text: str) -> list[str] | None:
-    """The members of the array or object that *text* is; None if that can't be told."""
+    """The members of the array that *text* is; None if it is none, or that can't be told."""
     try:
-        return list(_walk(text))
+        return list(_walk(text, "["))
     except ValueError:
         return None
 
@@ -32,16 +33,20 @@ def members(text: str, *, some: bool = False) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     try:
-        for part in _walk(text) if text.lstrip().startswith("{") else ():
-            name, _, value = part.partition(":")
-            found[name.strip().strip('"')] = value.strip()
+        for part in _walk(text, "{"):
+            member = _MEMBER.match(part)
+            if member is None:
+                raise ValueError("a member without a name")
+            found[member[1]] = part[member.end() :]
     except ValueError:
         return found if some else {}
     return found
 
 
-def _walk(text: str) -> Iterator[str]:
+def _walk(text: str, opening: str) -> Iterator[str]:
     text = text.strip(" \t\r\n")
+    if not text.startswith(opening):
+        raise ValueError(f"it begins with no {opening}")
     depth = start = 0
     for count, token in enumerate(_TOKEN.finditer(text)):
         kind = text[token.start()]

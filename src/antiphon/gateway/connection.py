@@ -19,7 +19,7 @@ import msgspec
 from antiphon.actors import Actor, ActorContext, Reason, Timer
 from antiphon.bus import Bus, Lease, Principal
 from antiphon.bus.event_bus import SCOPE
-from antiphon.bus.event_rules import decode_event
+from antiphon.bus.event_rules import read_event
 from antiphon.errors import ActorDead, BusError, Forbidden, Unauthorized
 from antiphon.gateway.audit import Audit
 from antiphon.gateway.auth import Auth
@@ -51,7 +51,7 @@ from antiphon.gateway.session import (
 )
 from antiphon.gateway.stream import Stream
 from antiphon.ids import Cursor
-from antiphon.messages import EventIn, Published, Refused, SubscriptionInfo
+from antiphon.messages import Published, Refused, SubscriptionInfo
 
 logger = logging.getLogger(__name__)
 
@@ -410,7 +410,7 @@ class WebSocketActor(Actor[ConnectionMessage]):
 
     def _publish(self, ask: Publish) -> None:
         """Hand the events over now, in order; answer when all are stored or refused."""
-        events = [_read(raw) for raw in ask.events]
+        events = [read_event(raw) for raw in ask.events]
         submitted = submit(self._bus, events, self._principal, ask.level, refused=self._refused)
 
         async def answer() -> None:
@@ -433,10 +433,3 @@ class WebSocketActor(Actor[ConnectionMessage]):
                     self._close(sid)
                 case _:
                     raise AssertionError(f"not outside of a hook: {command!r}")
-
-
-def _read(raw: msgspec.Raw) -> EventIn | BusError:
-    try:
-        return decode_event(raw)
-    except BusError as error:
-        return error

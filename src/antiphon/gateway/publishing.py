@@ -49,7 +49,7 @@ def _submit_one(
     bus: Bus, event: EventIn | BusError, principal: Principal, level: Level
 ) -> Submitted:
     if isinstance(event, BusError):
-        return Submitted(None, event)
+        return Submitted(event.event_id, event)
     try:
         future = bus.publish(event, principal=principal, level=level, remote=True)
     except BusError as error:
