@@ -38,7 +38,10 @@ One class per reaction that a caller might have::
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+_SECRET = re.compile(r"\banti_[A-Za-z0-9_-]{8,}")
 
 
 def cut(value: object, limit: int = 80) -> str:
@@ -46,6 +49,11 @@ def cut(value: object, limit: int = 80) -> str:
     text = value if isinstance(value, str) else repr(value)
     shown = ascii(text[: limit + 1])[1:-1]
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def redacted(text: str) -> str:
+    """*text* without any issued token that somebody put where a name, path or reason belongs."""
+    return _SECRET.sub("anti_…", text) if "anti_" in text else text
 
 
 class AntiphonError(Exception):

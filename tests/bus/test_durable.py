@@ -115,6 +115,22 @@ async def test_a_holder_waits_for_what_comes_and_for_room_in_its_window(running:
     await holder.release()
 
 
+async def test_the_reason_of_a_failure_keeps_no_token(
+    running: Core, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = f"anti_{'x' * 43}"
+    holder = await running.bus.durable("work", "a.*", tries=1)
+    await publish(running, "a.b", 1)
+    await take(holder, 1)
+    holder.nack(1, reason=f"refused with {token}")
+    await until(lambda: running.bus.durables()[0].parked == 1)
+    [letter] = await letters(running, "work")
+    assert letter["reason"] == "refused with anti_…"
+    assert "refused with anti_" in caplog.text
+    assert token not in caplog.text
+    await holder.release()
+
+
 async def test_a_failed_event_comes_again_after_a_while_and_is_parked_after_five_tries(
     running: Core,
 ) -> None:

@@ -36,6 +36,7 @@ from antiphon.errors import (
     Overloaded,
     StorageUnavailable,
     cut,
+    redacted,
 )
 from antiphon.messages import Event, Published
 
@@ -131,7 +132,8 @@ class Lease:
         self._check()
         if delay is not None:
             check_seconds("delay", delay)
-        return self._durable.nack(self, _check_seq(seq), cut(reason, REASON_CHARS), delay)
+        why = redacted(cut(reason, REASON_CHARS))
+        return self._durable.nack(self, _check_seq(seq), why, delay)
 
     def give_back(self) -> None:
         """Return what is in hand; it comes again, and counts as no failure."""

@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 
 from antiphon.actors import Clock
 from antiphon.bus import Bus, Principal
-from antiphon.errors import BusError
-from antiphon.gateway.faults import redacted
+from antiphon.errors import BusError, redacted
 from antiphon.messages import Published, TokenInfo
 
 logger = logging.getLogger(__name__)

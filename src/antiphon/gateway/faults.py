@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from antiphon.errors import (
     BusError,
     Overloaded,
@@ -12,6 +10,7 @@ from antiphon.errors import (
     SubscriptionReset,
     WrongExpectedSeq,
     cut,
+    redacted,
 )
 from antiphon.messages import Err, Problem, Refused
 from antiphon.messages.event import Fault
@@ -37,14 +36,6 @@ TITLES = {
     "durable_stopped": "It stands still at an event that failed too often",
     "internal": "A fault of the server",
 }
-
-
-_SECRET = re.compile(r"\banti_[A-Za-z0-9_-]{8,}")
-
-
-def redacted(text: str) -> str:
-    """*text* without any issued token that somebody put where a name or a path belongs."""
-    return _SECRET.sub("anti_…", text) if "anti_" in text else text
 
 
 def retry_after_ms(error: BusError) -> int | None:
