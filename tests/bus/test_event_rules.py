@@ -16,13 +16,9 @@ from hypothesis import strategies as st
 
 from antiphon.bus.access import ADMIN, SYSTEM
 from antiphon.bus.event_rules import (
-    DEPTH,
     EVENT_BYTES,
-    HARD_EVENT_BYTES,
-    MAX_INT,
     check_event,
     check_fields,
-    check_payload,
     decode_event,
     decode_publish,
     to_utc,
@@ -36,6 +32,7 @@ from antiphon.errors import (
     PayloadTooLarge,
 )
 from antiphon.messages import EventIn, EventType
+from antiphon.messages.payload import DEPTH, HARD_EVENT_BYTES, MAX_INT, check_payload
 
 FAR = 100_000
 

@@ -62,7 +62,10 @@ def test_of_many_events_each_has_its_own_result() -> None:
         return 200, {"results": [{"id": "x", "seq": 1}, {"id": None, "error": fault}]}
 
     with http_server(answer) as url, HttpClient(Endpoint(url)) as client:
-        first, second = client.publish_many([EventIn(topic="a"), EventIn(topic="..")])
+        nan = EventIn(topic="a", payload=float("nan"))
+        first, bad, second = client.publish_many([EventIn(topic="a"), nan, EventIn(topic="..")])
+        assert isinstance(bad, Refused)
+        assert bad.error.code == "invalid_payload"
     assert isinstance(first, Published)
     assert isinstance(second, Refused)
 

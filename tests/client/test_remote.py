@@ -87,6 +87,7 @@ async def test_what_cannot_be_published_is_refused_alone(bus: RemoteBus) -> None
     for error, topic, payload in (
         (InvalidTopic, "a..b", None),
         (InvalidPayload, "a.b", object()),
+        (InvalidPayload, "a.b", {"n": float("nan")}),
         (InvalidPayload, "a.b", "\ud800"),
         (PayloadTooLarge, "a.b", "x" * 300_000),
         (PayloadTooLarge, "a.b", "x" * 2_000_000),

@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from antiphon.bus import SYSTEM, Bus, Principal
-from antiphon.bus.event_rules import MAX_INT
 from antiphon.bus.topics import TOKEN_BYTES, TOKENS, TOPIC_BYTES, check_topic
 from antiphon.errors import BusError
 from antiphon.messages import Published
+from antiphon.messages.payload import MAX_INT
 
 CAPACITY = 1000
 IN_FLIGHT = 256

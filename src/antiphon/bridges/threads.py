@@ -22,7 +22,7 @@ import msgspec
 from antiphon.bus import SYSTEM, Bus, Gap, Principal, Reset, Subscription
 from antiphon.bus.batch import Slice
 from antiphon.bus.ephemeral import EphemeralPolicy
-from antiphon.bus.event_rules import EVENT_BYTES, check_payload
+from antiphon.bus.event_rules import EVENT_BYTES
 from antiphon.errors import (
     BusClosed,
     Overloaded,
@@ -31,6 +31,7 @@ from antiphon.errors import (
     WrongLoop,
 )
 from antiphon.messages import Event, Published
+from antiphon.messages.payload import check_payload
 
 WAITING = 1024
 TIMEOUT_S = 30.0

@@ -17,14 +17,7 @@ from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
 from antiphon.bus.durable import Lease
 from antiphon.bus.ephemeral import EphemeralPolicy
-from antiphon.bus.event_rules import (
-    EVENT_BYTES,
-    MAX_INT,
-    add_header,
-    check_fields,
-    check_payload,
-    to_utc,
-)
+from antiphon.bus.event_rules import EVENT_BYTES, add_header, check_fields, to_utc
 from antiphon.bus.holder import Holder
 from antiphon.bus.intake import Pending
 from antiphon.bus.iterator import EventIterator
@@ -51,6 +44,7 @@ from antiphon.errors import (
 )
 from antiphon.ids import new_id
 from antiphon.messages import DurableInfo, EventIn, Level, Published, TopicInfo
+from antiphon.messages.payload import MAX_INT, check_payload
 
 EPHEMERAL = ("*.typing", "_sys.stats.*")
 NONE_GIVEN = (None,) * 7

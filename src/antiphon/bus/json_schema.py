@@ -18,8 +18,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from antiphon.bus.event_rules import check_payload
 from antiphon.errors import InvalidPayload, InvalidSchema, PayloadTooLarge, cut
+from antiphon.messages.payload import check_payload
 
 SCHEMA_BYTES = 64 * 1024
 PLACES = 10_000

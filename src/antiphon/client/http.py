@@ -18,6 +18,7 @@ import msgspec
 from antiphon.client.endpoint import Endpoint, NoServer, reason
 from antiphon.client.problems import error_from
 from antiphon.client.results import error_of, read_result
+from antiphon.client.writing import written, written_or_refused
 from antiphon.errors import BusError
 from antiphon.messages import (
     ActorInfo,
@@ -98,15 +99,23 @@ class HttpClient:
 
     def publish(self, event: EventIn, *, level: Level = "synced") -> Published:
         """Publish one event; it is stored when this returns, as *level* says."""
-        body = self.post(f"/v1/events?level={level}", msgspec.json.encode(event))
+        body = self.post(f"/v1/events?level={level}", written(event))
         return _result(body)
 
     def publish_many(
         self, events: Sequence[EventIn], *, level: Level = "synced"
     ) -> list[Published | Refused]:
         """Publish up to 1,000 events, in order; each has its own result."""
-        body = self.post(f"/v1/events?level={level}", msgspec.json.encode(list(events)))
-        return [_published_or_refused(raw) for raw in _decode(body, _Results).results]
+        made = [written_or_refused(event) for event in events]
+        sent = [one for one in made if isinstance(one, bytes)]
+        if not sent:
+            return [one for one in made if isinstance(one, Refused)]
+        body = self.post(f"/v1/events?level={level}", b"[%b]" % b",".join(sent))
+        answers = iter(_decode(body, _Results).results)
+        return [
+            one if isinstance(one, Refused) else _published_or_refused(next(answers))
+            for one in made
+        ]
 
     def query(
         self,

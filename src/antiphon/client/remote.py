@@ -28,11 +28,11 @@ from antiphon.client.http import PAGE_EVENTS, HttpClient
 from antiphon.client.outbox import MOST_EVENT_BYTES, Answer, Entry, Outbox
 from antiphon.client.session import Session, State
 from antiphon.client.subscription import RemoteSubscription
+from antiphon.client.writing import written
 from antiphon.errors import (
     AntiphonError,
     BusClosed,
     BusError,
-    InvalidPayload,
     Overloaded,
     PayloadTooLarge,
     Unauthorized,
@@ -313,10 +313,7 @@ class RemoteBus:
         """The id and the JSON of *event*, as it is now."""
         self._check()
         name = event.id or new_id()
-        try:
-            data = _encode(msgspec.structs.replace(event, id=name))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidPayload(f"the payload can't be written as JSON: {error}") from error
+        data = written(msgspec.structs.replace(event, id=name))
         if len(data) > MOST_EVENT_BYTES:
             why = f"an event of {len(data)} bytes fits into no frame: {MOST_EVENT_BYTES} at most"
             raise PayloadTooLarge(why, limit=MOST_EVENT_BYTES)
