@@ -171,6 +171,28 @@ async def test_a_repeated_id_gets_the_first_seq_and_other_content_a_conflict(
     assert running.bus.head == 3
 
 
+async def test_a_repeat_in_another_trace_is_a_duplicate(running: Core) -> None:
+    bus = running.bus
+    headers = {"n": "1"}
+    with tracing(correlation_id="job-1"):
+        first = await publish_event(bus, "a.b", 1, id="x", headers=headers)
+        stepped = await publish_event(bus, "a.b", 1, id="x", headers=headers)
+    with tracing(correlation_id="job-2"):
+        other = await publish_event(bus, "a.b", 1, id="x", headers={**headers, "tracestate": "a=1"})
+    alone = await publish_event(bus, "a.b", 1, id="x", headers=headers)
+    assert [again.seq for again in (stepped, other, alone) if again.duplicate] == [first.seq] * 3
+
+
+async def test_a_correlation_id_that_was_given_is_content(running: Core) -> None:
+    with tracing(correlation_id="job-1"):
+        await publish_event(running.bus, "a.b", 1, id="x")
+    assert (await publish_event(running.bus, "a.b", 1, id="x", correlation_id="job-1")).duplicate
+    with pytest.raises(IdConflict):
+        await publish_event(running.bus, "a.b", 1, id="x", correlation_id="job-2")
+    with pytest.raises(IdConflict), tracing():
+        await publish_event(running.bus, "a.b", 1, id="x", headers={"n": "1"})
+
+
 async def test_an_event_is_stored_only_at_the_end_that_its_publisher_expects(
     running: Core,
 ) -> None:

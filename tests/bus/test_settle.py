@@ -29,7 +29,7 @@ def pending(
     )
     body = msgspec.json.encode(event)[1:]
     key = f"ann\x1f{id}" if given else None
-    return Pending(topic, id, body, key, False, None, expect)
+    return Pending(topic, id, body, key, False, False, None, expect)
 
 
 def event(p: Pending) -> Event:

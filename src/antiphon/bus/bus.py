@@ -200,8 +200,11 @@ class Bus:
                 self._pass_on(topic, b"{" + body)
             else:
                 given = None if id is None else f"{principal.name}\x1f{id}"
-                dated, waits = time is not None, future if stored else None
-                pending = Pending(topic, name, body, given, dated, waits, expect_last_seq)
+                timed, correlated = time is not None, correlation_id is not None
+                waits = future if stored else None
+                pending = Pending(
+                    topic, name, body, given, timed, correlated, waits, expect_last_seq
+                )
                 self._log.put(pending, remote=remote)
         except (Overloaded, StorageUnavailable) as error:
             future.set_exception(error)
