@@ -26,7 +26,7 @@ from antiphon.messages import Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder(Event).decode
-_CONTENT = ("type", "source", "payload", "causation_id", "key")
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 Key = tuple[str, str]
 
@@ -202,12 +202,21 @@ def same_content(first: Event, again: Pending) -> bool:
     return _content(first, again) == _content(_event(again), again)
 
 
-def _content(event: Event, again: Pending) -> tuple[object, ...]:
-    """What counts of *event*: ``time`` and ``correlation_id`` only if *again* was given them."""
-    headers = {name: text for name, text in (event.headers or {}).items() if name not in TRACE}
-    return (
-        *(getattr(event, name) for name in _CONTENT),
-        headers,
-        event.time if again.timed else None,
-        event.correlation_id if again.correlated else None,
+def _content(event: Event, again: Pending) -> bytes:
+    """What counts of *event*: ``time`` and ``correlation_id`` only if *again* was given them.
+
+    As JSON, since to Python 1, 1.0 and True are equal.
+    """
+    headers = event.headers or {}
+    return _sorted(
+        (
+            event.type,
+            event.source,
+            event.payload,
+            event.causation_id,
+            event.key,
+            {name: text for name, text in headers.items() if name not in TRACE},
+            event.time if again.timed else None,
+            event.correlation_id if again.correlated else None,
+        )
     )
