@@ -30,6 +30,7 @@ from antiphon.bus import (
     subscribe,
     unsubscribe,
 )
+from antiphon.bus.access import SYSTEM
 from antiphon.bus.event_bus import SCOPE
 from antiphon.errors import (
     BadRequest,
@@ -169,6 +170,28 @@ async def test_a_repeated_id_gets_the_first_seq_and_other_content_a_conflict(
     other = await publish_event(running.bus, "a.c", 2, id="x")
     assert not other.duplicate
     assert running.bus.head == 3
+
+
+async def test_a_repeat_in_another_trace_is_a_duplicate(running: Core) -> None:
+    bus = running.bus
+    headers = {"n": "1"}
+    with tracing(correlation_id="job-1"):
+        first = await publish_event(bus, "a.b", 1, id="x", headers=headers)
+        stepped = await publish_event(bus, "a.b", 1, id="x", headers=headers)
+    with tracing(correlation_id="job-2"):
+        other = await publish_event(bus, "a.b", 1, id="x", headers={**headers, "tracestate": "a=1"})
+    alone = await publish_event(bus, "a.b", 1, id="x", headers=headers)
+    assert [again.seq for again in (stepped, other, alone) if again.duplicate] == [first.seq] * 3
+
+
+async def test_a_correlation_id_that_was_given_is_content(running: Core) -> None:
+    with tracing(correlation_id="job-1"):
+        await publish_event(running.bus, "a.b", 1, id="x")
+    assert (await publish_event(running.bus, "a.b", 1, id="x", correlation_id="job-1")).duplicate
+    with pytest.raises(IdConflict):
+        await publish_event(running.bus, "a.b", 1, id="x", correlation_id="job-2")
+    with pytest.raises(IdConflict), tracing():
+        await publish_event(running.bus, "a.b", 1, id="x", headers={"n": "1"})
 
 
 async def test_an_event_is_stored_only_at_the_end_that_its_publisher_expects(
@@ -384,6 +407,36 @@ async def test_who_conflates_gets_the_newest_of_each_topic_and_others_are_told_o
     assert (every.conflated, every.missed) == (0, 44)
     newest.close()
     every.close()
+
+
+async def test_ephemeral_events_that_came_while_a_reader_was_behind_are_counted(
+    running: Core,
+) -> None:
+    bus = running.bus
+    behind, awake, denied = [
+        bus.open_subscription(["a.*"], on_ready=lambda: None, principal=principal)
+        for principal in (SYSTEM, SYSTEM, Principal("ann", Access(sub=("a.*",))))
+    ]
+
+    def read(subscription: Any) -> list[Any]:
+        taken = iter(subscription.take, None)
+        return [one.events[0].payload for one in taken if not isinstance(one, Live)]
+
+    for subscription in (behind, awake, denied):
+        assert read(subscription) == []
+    await publish_event(bus, "a.b", 0)
+    assert read(awake) == [0]
+    for n in range(3):
+        publish_event(bus, "a.typing", n)
+    running.log.regrant("ann", Access(sub=("a.*",), deny=("a.typing",)))
+    publish_event(bus, "a.typing", 3)
+    assert (behind.missed, awake.missed, denied.missed) == (4, 0, 3)
+    assert read(behind) == [0]
+    publish_event(bus, "a.typing", 4)
+    assert read(behind) == [4]
+    for subscription in (behind, awake, denied):
+        subscription.close()
+    assert (behind.missed, denied.missed, running.log.missed) == (4, 3, 7)
 
 
 async def test_the_newest_is_not_lost_while_an_older_one_is_being_handled(running: Core) -> None:

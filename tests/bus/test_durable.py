@@ -47,6 +47,18 @@ async def test_after_a_restart_exactly_the_unacknowledged_come_again(
         await holder.release()
 
 
+async def test_ephemeral_events_are_not_for_durables_and_not_missed_by_them(
+    running: Core,
+) -> None:
+    holder = await running.bus.durable("work", "a.*", window=1)
+    await publish(running, "a.b", 1, 2)
+    assert await payloads(holder, 1) == [1]
+    await publish(running, "a.b", 3)
+    await publish(running, "a.typing", *range(300))
+    assert running.log.missed == 0
+    await holder.release()
+
+
 async def test_what_was_not_saved_before_a_kill_comes_again_and_nothing_is_left_out(
     new_store: Callable[[], EventStore],
 ) -> None:

@@ -11,11 +11,13 @@ import msgspec
 import pytest
 
 import antiphon
+from antiphon.actors import tracing
 from antiphon.bus import ADMIN, publish_event
 from antiphon.bus.schemas import MOST, Schemas
 from antiphon.errors import (
     BadRequest,
     InvalidPattern,
+    InvalidPayload,
     InvalidSchema,
     NotFound,
     PayloadMisfit,
@@ -99,6 +101,25 @@ async def test_a_disk_that_refuses_leaves_all_as_it_was(
         await publish_event(app.bus, "a.b", 1)
         assert app.bus.schemas() == {"a.*": True}
     assert Schemas(tmp_path / "schemas.json").all() == {"a.*": True}
+
+
+def nested(depth: int) -> Any:
+    """A schema of so many objects inside each other."""
+    schema: Any = {}
+    for _ in range(depth - 1):
+        schema = {"not": schema}
+    return schema
+
+
+async def test_a_change_that_cannot_be_told_is_not_made(tmp_path: Path) -> None:
+    async with antiphon.open(tmp_path) as app:
+        with pytest.raises(InvalidSchema, match="deeper than 64"):
+            await app.bus.set_schema("a.*", nested(64))
+        with pytest.raises(InvalidPayload, match="201 bytes"), tracing(correlation_id="x" * 201):
+            await app.bus.set_schema("a.*", True)
+        assert app.bus.schemas() == {}
+        await app.bus.set_schema("b.*", nested(63))
+    assert list(Schemas(tmp_path / "schemas.json").all()) == ["b.*"]
 
 
 async def test_changes_at_once_are_all_kept(tmp_path: Path) -> None:

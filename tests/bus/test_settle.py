@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ def pending(
     )
     body = msgspec.json.encode(event)[1:]
     key = f"ann\x1f{id}" if given else None
-    return Pending(topic, id, body, key, False, None, expect)
+    return Pending(topic, id, body, key, False, False, None, expect)
 
 
 def event(p: Pending) -> Event:
@@ -68,6 +69,31 @@ def test_the_same_id_with_other_content_is_a_conflict() -> None:
     [(refused, error)] = settled.refused
     assert refused is other
     assert isinstance(error, IdConflict)
+
+
+def is_repeat(first: object, second: object) -> bool:
+    """Whether the second is a duplicate, in one batch as well as of what is stored."""
+    one, two = pending("a.b", "1", first), pending("a.b", "1", second)
+    together = settle([one, two], 0, 1, {})
+    stored = Stored(1, "a.b", together.rows[0].data)
+    later = settle([two], 9, 2, {("a.b", "ann\x1f1"): stored})
+    assert bool(together.duplicates) == bool(later.duplicates)
+    return bool(together.duplicates)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(1, True), (0, False), (1, 1.0), (0.0, -0.0), (1, "1"), (None, {})]
+)
+def test_values_that_are_written_differently_are_other_content(
+    first: object, second: object
+) -> None:
+    assert not is_repeat(first, second)
+    assert not is_repeat({"a": [first]}, {"a": [second]})
+    assert is_repeat([first, second], [first, second])
+
+
+def test_the_order_of_names_is_no_content() -> None:
+    assert is_repeat({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})
 
 
 def test_unavailable_refuses_everything_and_moves_nothing() -> None:

@@ -14,6 +14,7 @@ from tests.cli.test_events import publish
 from tests.stores.sqlite.damaged import content, make
 
 from antiphon.app import core
+from antiphon.bus.event_rules import EVENT_BYTES
 from antiphon.cli.archive import (
     LINE_BYTES,
     Import,
@@ -151,7 +152,13 @@ def test_importing_twice_changes_nothing(live: Shell, other: Shell) -> None:
     publish(live, "carry.over", *({"n": n, "text": "ü" * n} for n in range(700)))
     exported = live.ok("export", "carry.*")
     first = json.loads(other.ok("import", "-", "--json", input=exported))
-    assert first == {"imported": 700, "duplicates": 0, "reserved": 0, "failed": 0}
+    assert first == {
+        "imported": 700,
+        "duplicates": 0,
+        "unattributed": 0,
+        "reserved": 0,
+        "failed": 0,
+    }
     again = other.ok("import", "-", input=exported)
     assert again == "imported 0 events; 700 were there already\n"
     arrived = lines(other.ok("export", "carry.*"))
@@ -193,6 +200,28 @@ def test_bad_lines_and_conflicts_are_told_by_number_and_the_rest_goes_on(
     assert told[2].endswith("(invalid_topic)")
     (event,) = [e for e in lines(other.ok("query", "in.a", "--json")) if e["id"] == "m4"]
     assert event["headers"] == {"authid": "ann"}
+
+
+def test_an_event_without_room_for_authid_is_imported_without_it(
+    other: Shell, tmp_path: Path
+) -> None:
+    """It is nearly as large as the limit allows, or has as many headers."""
+    ann = "ann" * 60
+    size = EVENT_BYTES - len(cloud("r1", "in.room", "")) - 200
+    headers = json.dumps({f"h{n}": "" for n in range(16)})
+    file = tmp_path / "room.jsonl"
+    file.write_bytes(
+        cloud("r1", "in.room", "x" * size, authid=ann)
+        + cloud("r2", "in.room", headers=headers, authid=ann)
+        + cloud("r3", "in.room", authid=ann)
+    )
+    done = other.ok("import", str(file))
+    assert done == "imported 3 events; 2 have no room for the header authid\n"
+    again = other.ok("import", str(file))
+    assert again == "imported 0 events; 3 were there already\n"
+    found = lines(other.ok("query", "in.room", "--json"))
+    assert [event["id"] for event in found] == ["r1", "r2", "r3"]
+    assert ["authid" in event.get("headers", {}) for event in found] == [False, False, True]
 
 
 def test_strict_stops_at_the_first_bad_line(other: Shell, tmp_path: Path) -> None:
@@ -249,5 +278,12 @@ def test_a_line_without_an_end_is_read_in_a_bounded_way() -> None:
     assert [number for number, _ in found] == [1, 2]
     assert len(found[0][1]) == LINE_BYTES + 1
     with pytest.raises(BusError, match="more than"):
-        read_line(found[0][1])
-    assert read_line(found[1][1]).id == "a"
+        read_line(1, found[0][1])
+    assert read_line(2, found[1][1]).event.id == "a"
+
+
+@pytest.mark.parametrize("left", [450, 400])
+def test_a_line_without_room_for_authid_comes_without_it(left: int) -> None:
+    line = cloud("a", payload="x" * (EVENT_BYTES - left), authid="ann" * 30)
+    read = read_line(1, line)
+    assert read.unattributed == (left == 400) == (read.event.headers is None)

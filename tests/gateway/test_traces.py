@@ -176,6 +176,15 @@ async def test_without_a_tracer_a_trace_still_goes_from_the_request_to_the_handl
     assert ["headers" in event for event in done].count(True) == 1
 
 
+async def test_a_request_that_is_sent_again_is_a_duplicate(desk: Any) -> None:
+    event = {"topic": "a.x", "id": "x", "payload": 1}
+    answers = [
+        await desk.post("/v1/events", event, headers={"traceparent": PARENT}) for _ in range(2)
+    ]
+    first, again = (answer.json()["results"][0] for answer in answers)
+    assert (again["seq"], again["duplicate"]) == (first["seq"], True)
+
+
 async def test_an_event_of_a_durable_subscription_is_handled_in_its_trace_too(
     desk: Any, until: Until
 ) -> None:

@@ -36,6 +36,8 @@ from antiphon.bus.traces import TRACEPARENT
 from antiphon.bus.wording import Stamp, full, plain
 from antiphon.errors import (
     BadRequest,
+    InvalidPayload,
+    InvalidSchema,
     NotFound,
     Overloaded,
     PayloadTooLarge,
@@ -194,8 +196,11 @@ class Bus:
                 self._pass_on(topic, b"{" + body)
             else:
                 given = None if id is None else f"{principal.name}\x1f{id}"
-                dated, waits = time is not None, future if stored else None
-                pending = Pending(topic, name, body, given, dated, waits, expect_last_seq)
+                timed, correlated = time is not None, correlation_id is not None
+                waits = future if stored else None
+                pending = Pending(
+                    topic, name, body, given, timed, correlated, waits, expect_last_seq
+                )
                 self._log.put(pending, remote=remote)
         except (Overloaded, StorageUnavailable) as error:
             future.set_exception(error)
@@ -271,6 +276,7 @@ class Bus:
 
         Raises:
             InvalidPattern, InvalidSchema, BadRequest: *pattern* takes no schema, or it is none.
+            InvalidPayload: The correlation id of the current trace is none.
             NotFound: The pattern has none that could be taken away.
             StorageUnavailable: The disk refused; all is as before.
         """
@@ -278,15 +284,12 @@ class Bus:
             following = self._schemas.changed(pattern, schema)
             if schema is None and pattern not in self._schemas.all():
                 raise NotFound(f"{pattern} has no schema", value=pattern)
+            news = {"pattern": pattern, "schema": schema, "by": principal.name}
+            _check_news(news)
             await asyncio.to_thread(self._schemas.save, following)
             self._schemas.take(following)
             self._letterheads.forget()
-        self.publish_event(
-            SCHEMAS,
-            {"pattern": pattern, "schema": schema, "by": principal.name},
-            key=pattern,
-            level="none",
-        )
+        self.publish_event(SCHEMAS, news, key=pattern, level="none")
 
     # --- subscribing --------------------------------------------------------------------
 
@@ -564,6 +567,16 @@ def _publishing(topic: str, id: str, size: int, trace: Trace) -> Span | None:
         "messaging.message.body.size": size,
     }
     return begin_span(f"publish {topic}", "producer", trace, told)
+
+
+def _check_news(news: dict[str, Any]) -> None:
+    """See that the change of a schema can be told, before it is made."""
+    trace = current_trace()
+    check_fields(correlation_id=None if trace is None else trace.correlation_id)
+    try:
+        check_payload(news)
+    except InvalidPayload as error:
+        raise InvalidSchema(f"a schema must fit into an event of {SCHEMAS}: {error}") from None
 
 
 def _check_expected(topic: str, seq: int, ephemeral: bool) -> None:

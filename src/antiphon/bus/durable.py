@@ -396,7 +396,7 @@ class Durable:
             logger.warning("the durable subscription %s was reset: %s", self.name, start.reset)
             kept.unsettled = {s: n for s, n in kept.unsettled.items() if s <= start.position}
         self._subscription = self._log.subscribe(
-            self.name, kept.patterns, SYSTEM.access, kept.cursor, self._schedule
+            self.name, kept.patterns, SYSTEM.access, kept.cursor, self._schedule, ephemeral=None
         )
         self._claims = Claims(start.position, most_tries=kept.terms.tries)
         if kept.unsettled:

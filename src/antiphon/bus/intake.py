@@ -17,6 +17,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
         given: The key of idempotency, ``principal``, U+001F, ``id``; None if the
             server made the id.
         timed: The publisher gave ``time``, so it counts as content.
+        correlated: The same of ``correlation_id``, which else is that of the trace.
         expect: The seq that the topic's last event must have; None: any.
         future: Resolved when the batch is announced; None if nobody waits (level ``none``).
         seq: 0 until the writer gives one.
@@ -27,6 +28,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     body: bytes
     given: str | None
     timed: bool
+    correlated: bool
     future: asyncio.Future[Published] | None
     expect: int | None = None
     seq: int = 0

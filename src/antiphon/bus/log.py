@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -77,6 +77,7 @@ class Log:
         self.waiting_bytes = 0
         self.counters = {"published": 0, "duplicates": 0, "refused": 0, "overloaded": 0}
         self.delivered = 0
+        self.offers: Counter[Audience] = Counter()  # of ephemeral events
         self._missed_before = 0
         self.removals = Removals(self)
         self.open_subscriptions: dict[Subscription, None] = {}
@@ -358,20 +359,21 @@ class Log:
         access: Access,
         start: str | int,
         on_ready: Callable[[], None],
-        ephemeral: EphemeralPolicy = "drop_oldest",
+        ephemeral: EphemeralPolicy | None = "drop_oldest",
         *,
         owner: str = "",
     ) -> Subscription:
         """Open a subscription; checks of patterns and access are the caller's.
 
         Args:
+            ephemeral: None: it wants no ephemeral events, and misses none.
             owner: The principal's name, for ``regrant``.
 
         Raises:
             BadRequest: *start* is no start, or *ephemeral* no policy.
         """
         where = resolve(start, self.epochs, self.head)
-        waiting = EphemeralQueue(ephemeral)
+        waiting = None if ephemeral is None else EphemeralQueue(ephemeral)
         audience = self.audience(patterns, access)
         audience.users += 1
         trim_clock = 0 if where.known else self.removals.clock
@@ -396,6 +398,7 @@ class Log:
         audience.users -= 1
         if audience.users == 0:
             del self._audiences[(audience.patterns, audience.access)]
+            del self.offers[audience]
             self._index.discard(audience.patterns, audience)
             self._interested.clear()
 
@@ -436,6 +439,7 @@ class Log:
             for audience in self._audiences_of(topic):
                 view = batch.view(audience)
                 if view is not None:
+                    self.offers[audience] += 1
                     for subscription in list(audience.parked):
                         subscription.offer(topic, view)
 

@@ -87,4 +87,4 @@ def news(topic: str, payload: object) -> Pending:
 def _pending(event: Event, *, given: bool, future: asyncio.Future[Published] | None) -> Pending:
     body = _encode(event)
     key = f"{event.principal}\x1f{event.id}" if given else None
-    return Pending(event.topic, event.id, body[1:], key, False, future)
+    return Pending(event.topic, event.id, body[1:], key, False, True, future)

@@ -2,7 +2,8 @@
 
 Idempotency: the key is (principal, topic, id), for given ids only. Same key
 and same content is a duplicate and gets the first one's seq; other content is a
-conflict. Inside one batch the first wins.
+conflict. Inside one batch the first wins. What the server filled in, for the time or
+the trace that it was published in, is no content.
 
 Expectations: what is neither is stored only if its topic's last seq is the expected one,
 the events before it in the batch counted.
@@ -19,12 +20,13 @@ import msgspec
 from antiphon.bus.batch import Batch, Shelf
 from antiphon.bus.intake import Pending
 from antiphon.bus.store import Row, Stored
+from antiphon.bus.traces import TRACE
 from antiphon.errors import BusError, IdConflict, StorageUnavailable, WrongExpectedSeq
 from antiphon.messages import Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder(Event).decode
-_CONTENT = ("type", "source", "payload", "correlation_id", "causation_id", "key", "headers")
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 Key = tuple[str, str]
 
@@ -186,7 +188,7 @@ def _wrong_expected(pending: Pending, last: int) -> WrongExpectedSeq:
 
 
 def _repeat(settled: Settled, pending: Pending, before: Event, seq: int) -> None:
-    if same_content(before, _event(pending), timed=pending.timed):
+    if same_content(before, pending):
         settled.duplicates.append((pending, seq))
         return
     message = (
@@ -195,8 +197,26 @@ def _repeat(settled: Settled, pending: Pending, before: Event, seq: int) -> None
     settled.refused.append((pending, IdConflict(message, value=pending.id)))
 
 
-def same_content(a: Event, b: Event, *, timed: bool) -> bool:
-    """Whether two events say the same; ``time`` counts only if the publisher gave it."""
-    return all(getattr(a, name) == getattr(b, name) for name in _CONTENT) and (
-        not timed or a.time == b.time
+def same_content(first: Event, again: Pending) -> bool:
+    """Whether *again* says the same as *first*."""
+    return _content(first, again) == _content(_event(again), again)
+
+
+def _content(event: Event, again: Pending) -> bytes:
+    """What counts of *event*: ``time`` and ``correlation_id`` only if *again* was given them.
+
+    As JSON, since to Python 1, 1.0 and True are equal.
+    """
+    headers = event.headers or {}
+    return _sorted(
+        (
+            event.type,
+            event.source,
+            event.payload,
+            event.causation_id,
+            event.key,
+            {name: text for name, text in headers.items() if name not in TRACE},
+            event.time if again.timed else None,
+            event.correlation_id if again.correlated else None,
+        )
     )

@@ -50,7 +50,7 @@ class Subscription:
         start: Start,
         on_ready: Callable[[], None],
         trim_clock: int,
-        ephemeral: EphemeralQueue,
+        ephemeral: EphemeralQueue | None,
         *,
         owner: str = "",
     ) -> None:
@@ -60,7 +60,8 @@ class Subscription:
         self.owner = owner
         self.live = False
         self.closed = False
-        self._behind = 0
+        self._behind = 0  # ephemeral events that it missed as it was behind, of earlier audiences
+        self._heard = log.offers[audience]  # of its audience's offers; the others it missed
         self._on_ready = on_ready
         self._position = start.position
         self._trim_clock = trim_clock
@@ -73,7 +74,8 @@ class Subscription:
         self._view: View | None = None
         self._offset = 0
         self._notices: deque[BusNotice] = deque()
-        self._ephemeral = ephemeral
+        self._declines = ephemeral is None
+        self._ephemeral = EphemeralQueue() if ephemeral is None else ephemeral
         self._handing: View | None = None  # an ephemeral event, peeked
         self._snapshot = start.last
         self._in_snapshot = False  # the view holds the newest of each topic, not what follows
@@ -98,7 +100,12 @@ class Subscription:
     @property
     def missed(self) -> int:
         """Ephemeral events that came while it was behind or had no room, in all."""
-        return self._behind + self._ephemeral.dropped
+        return self._behind + self._unheard + self._ephemeral.dropped
+
+    @property
+    def _unheard(self) -> int:
+        over = self.closed or self._declines
+        return 0 if over else self._log.offers[self.audience] - self._heard
 
     @property
     def conflated(self) -> int:
@@ -345,10 +352,10 @@ class Subscription:
         self.wake()
 
     def offer(self, topic: str, view: View) -> None:
-        """An ephemeral event: kept, by its policy, if this reader is at the head."""
-        if not self._parked:
-            self._behind += 1
+        """Keep an ephemeral event, by its policy. Only who is parked at the head gets one."""
+        if self._declines:
             return
+        self._heard += 1
         self._ephemeral.put(topic, view)
         self.wake()
 
@@ -365,8 +372,10 @@ class Subscription:
         before = self.audience
         if access == before.access or self.closed:
             return
+        self._behind += self._unheard
         self.audience = self._log.audience(before.patterns, access)
         self.audience.users += 1
+        self._heard = self._log.offers[self.audience]
         if before.parked.pop(self, self) is None:
             self.audience.parked[self] = None
         self._log.leave(before)
@@ -383,6 +392,7 @@ class Subscription:
     def close(self) -> None:
         """Let go of the place; nothing is handed out after it."""
         if not self.closed:
+            self._behind += self._unheard
             self.closed = True
             self._view = self._handing = self._page = None
             self._notices.clear()

@@ -9,6 +9,8 @@ from antiphon.actors.feed import TracedEvents
 from antiphon.messages import Event
 
 TRACEPARENT = "traceparent"
+TRACE = frozenset((TRACEPARENT, "tracestate"))
+"""The headers that say which trace an event belongs to: other with each try, so no content."""
 
 
 def trace_of(event: Event) -> Trace | None:

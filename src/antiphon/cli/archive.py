@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 import typer
@@ -25,7 +25,7 @@ from antiphon.cli.progress import Tell, progress
 from antiphon.client.endpoint import NoServer
 from antiphon.client.http import HttpClient
 from antiphon.errors import AntiphonError, BusError, SubscriptionReset
-from antiphon.messages import Event, EventIn, Refused
+from antiphon.messages import Event, EventIn, Published, Refused
 from antiphon.messages.cloudevents import decode_cloudevent, encode_cloudevent
 from antiphon.places import LOG_FILE, data_folder
 
@@ -43,7 +43,10 @@ PATIENCE_S = 60.0
 """How long the import tries again while the server can't take events."""
 AUTHID = "authid"
 """The header that tells who had published an imported event."""
+SERVERS_BYTES = 256
+"""Room for what the server writes into an event: its principal, time and seq."""
 
+_encode = msgspec.json.Encoder().encode
 _decode_event = msgspec.json.Decoder(Event).decode
 
 
@@ -184,12 +187,14 @@ class Tally(msgspec.Struct):
     """How an import went, in lines.
 
     Attributes:
+        unattributed: Of the imported, those with no room for the header authid.
         reserved: Of topics that Antiphon alone writes; left out.
         failed: No event, or refused.
     """
 
     imported: int = 0
     duplicates: int = 0
+    unattributed: int = 0
     reserved: int = 0
     failed: int = 0
 
@@ -208,7 +213,7 @@ def import_(
     """Publish the CloudEvents of a file, one JSON object a line.
 
     Run again, it changes nothing: each event keeps its id. Who had published it
-    is told by its header authid. Reserved topics are left out.
+    is told by its header authid, if that has room. Reserved topics are left out.
     """
     with ExitStack() as stack:
         lines: IO[bytes] = sys.stdin.buffer
@@ -236,11 +241,25 @@ def summary(tally: Tally) -> str:
     parts = [f"imported {console.counted(tally.imported, 'event')}"]
     if tally.duplicates:
         parts.append(f"{tally.duplicates} were there already")
+    if tally.unattributed:
+        parts.append(f"{tally.unattributed} have no room for the header authid")
     if tally.reserved:
         parts.append(f"{tally.reserved} of reserved topics were left out")
     if tally.failed:
         parts.append(f"{console.counted(tally.failed, 'line')} failed")
     return "; ".join(parts)
+
+
+class Line(NamedTuple):
+    """A line's event, to be published.
+
+    Attributes:
+        unattributed: There was no room to tell who had published it.
+    """
+
+    number: int
+    event: EventIn
+    unattributed: bool = False
 
 
 class Import:
@@ -258,7 +277,7 @@ class Import:
         self._client = client
         self._strict = strict
         self._sleep = sleep
-        self._batch: list[tuple[int, EventIn]] = []
+        self._batch: list[Line] = []
         self._bytes = 0
 
     def run(self, lines: IO[bytes], *, tell: Tell | None = None, size: int = 0) -> None:
@@ -283,14 +302,14 @@ class Import:
 
     def _take(self, number: int, line: bytes) -> None:
         try:
-            event = read_line(line)
+            found = read_line(number, line)
         except BusError as error:
             self._fail(number, console.describe(error))
             return
-        if event.topic.startswith("_"):
+        if found.event.topic.startswith("_"):
             self.tally.reserved += 1
             return
-        self._batch.append((number, event))
+        self._batch.append(found)
         self._bytes += len(line)
 
     def _send(self) -> None:
@@ -298,35 +317,39 @@ class Import:
         deadline = time.monotonic() + PATIENCE_S
         batch, self._batch, self._bytes = self._batch, [], 0
         while batch:
-            results = self._client.publish_many([event for _, event in batch])
-            again: list[tuple[int, EventIn]] = []
+            results = self._client.publish_many([line.event for line in batch])
+            again: list[Line] = []
             wait_ms = 0
-            for one, result in zip(batch, results, strict=True):
+            for line, result in zip(batch, results, strict=True):
                 if not isinstance(result, Refused):
-                    self.tally.duplicates += result.duplicate
-                    self.tally.imported += not result.duplicate
+                    self._count(line, result)
                 elif result.error.code in PASSING and time.monotonic() < deadline:
-                    again.append(one)
+                    again.append(line)
                     wait_ms = max(wait_ms, result.error.retry_after_ms or 0)
                 else:
-                    self._fail(one[0], f"{result.error.message} ({result.error.code})")
+                    self._fail(line.number, f"{result.error.message} ({result.error.code})")
             if again:
                 self._sleep(wait_ms / 1000)
             batch = again
+
+    def _count(self, line: Line, result: Published) -> None:
+        self.tally.duplicates += result.duplicate
+        self.tally.imported += not result.duplicate
+        self.tally.unattributed += line.unattributed and not result.duplicate
 
     def _fail(self, number: int, why: str) -> None:
         self.tally.failed += 1
         console.complain(f"line {number}: {why}")
 
 
-def read_line(line: bytes) -> EventIn:
-    """Read one line as an event to publish.
+def read_line(number: int, line: bytes) -> Line:
+    """Read a line as an event to publish.
 
     Raises:
         BusError: It holds none.
     """
     from antiphon.bus.access import ADMIN
-    from antiphon.bus.event_rules import add_header
+    from antiphon.bus.event_rules import EVENT_BYTES, add_header
     from antiphon.errors import PayloadTooLarge
 
     if len(line) > LINE_BYTES:
@@ -334,9 +357,11 @@ def read_line(line: bytes) -> EventIn:
     received = decode_cloudevent(line)
     event = received.event
     if received.principal in (None, ADMIN.name) or AUTHID in (event.headers or {}):
-        return event
+        return Line(number, event)
     headers = add_header(event.headers, AUTHID, received.principal or "")
-    return msgspec.structs.replace(event, headers=headers)
+    signed = msgspec.structs.replace(event, headers=headers)
+    fits = AUTHID in headers and len(_encode(signed)) + SERVERS_BYTES <= EVENT_BYTES
+    return Line(number, signed) if fits else Line(number, event, unattributed=True)
 
 
 def numbered(lines: IO[bytes]) -> Iterator[tuple[int, bytes]]:
