@@ -55,7 +55,7 @@ def test_a_log_survives_kills_at_any_point_and_power_cuts() -> None:
 def test_a_bounded_log_under_load_loses_nothing_but_what_it_tells(tmp_path: Path) -> None:
     """Twenty seconds are too short for a slope of memory; the full run judges that."""
     mib = 1024**2
-    plan = soak.Plan(20.0, 6000, 10, 12 * mib, 6 * mib, 10.0)
+    plan = soak.Plan(20.0, 6000, 10, 8 * mib, 4 * mib, 10.0)
     result = soak.run(plan, tmp_path / "soak.svg")
     assert (result["missing"], result["out_of_order"]) == (0, 0), result
     [gap], [begins] = result["stalled_gaps"], result["stalled_events_begin"]
