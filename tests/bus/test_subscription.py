@@ -252,6 +252,16 @@ async def test_those_who_read_side_by_side_take_the_same_bytes(running: Core) ->
         assert [cut.seqs for cut in await _cuts(reader, 1)] == [[seq]]
 
 
+async def test_a_cut_is_remembered_only_while_another_could_take_it(running: Core) -> None:
+    alone, first, second = [await _live(running, name) for name in ("a", "*", "*")]
+    await _publish(running, ("a", 1))
+    for reader in (alone, first):
+        assert [cut.seqs for cut in await _cuts(reader, 1)] == [[1]]
+    assert [len(reader.audience.cuts) for reader in (alone, first)] == [0, 1]
+    second.close()
+    assert not first.audience.cuts
+
+
 async def test_a_cut_has_no_more_events_and_bytes_than_asked_for(running: Core) -> None:
     subscription = _open(running, "*")
     await _publish(running, *[("small", n) for n in range(100)])
