@@ -34,6 +34,8 @@ PATTERNS = ("*", "a.*", "a", "+.x", "a.*.deep", "b.x", "secret.*")
 DENIED = ("secret.*", "a.y")
 RING_EVENTS = 8
 PAGE_EVENTS = 3
+PAGE_BYTES = 500
+PAGES_BYTES = 2000
 NARROW_DISTANCE = 6
 
 topics = st.sampled_from(TOPICS)
@@ -79,6 +81,8 @@ class Readers(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.patches = [
             mock.patch.object(pages, "PAGE_EVENTS", PAGE_EVENTS),
+            mock.patch.object(pages, "PAGE_BYTES", PAGE_BYTES),
+            mock.patch.object(pages, "PAGES_BYTES", PAGES_BYTES),
             mock.patch.object(pages, "NARROW_DISTANCE", NARROW_DISTANCE),
         ]
         for patch in self.patches:

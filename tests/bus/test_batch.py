@@ -1,4 +1,4 @@
-"""What audiences see of a batch, and which batches keep their events as objects."""
+"""What audiences see of a batch, and which batches keep what was made of them."""
 
 from datetime import UTC, datetime
 
@@ -56,6 +56,34 @@ def test_only_the_newest_batches_keep_their_events_as_objects() -> None:
     assert second.events[0].topic == "a.y"
     assert view.events[0] == before
     assert view.events[0] is not before
+
+
+def test_only_the_newest_batches_keep_what_each_of_many_audiences_sees() -> None:
+    """What an older one lost is made again when a slow reader comes by."""
+    shelf = Shelf(max_bytes=100_000)
+    audiences = [Audience(("a.*", f"mine.{n}"), SYSTEM.access) for n in range(100)]
+    batches = [batch("a.x", "b.x", shelf=shelf) for _ in range(50)]
+    views = [[one.view(audience) for audience in audiences] for one in batches]
+    assert shelf.size_bytes <= 100_000
+    assert [batches[-1].view(audience) for audience in audiences] == views[-1]
+    oldest, before = batches[0].view(audiences[0]), views[0][0]
+    assert oldest is not None
+    assert before is not None
+    assert oldest is not before
+    assert oldest.data == before.data
+
+
+def test_a_view_in_hand_keeps_no_objects_for_a_batch_that_has_shed_them() -> None:
+    shelf = Shelf(max_bytes=1)
+    first, second = (batch("a.x", "b.x", shelf=shelf) for _ in range(2))
+    view = first.view(Audience(("a.x",), SYSTEM.access))
+    assert view is not None
+    seen = []
+    for _ in range(3):
+        seen.append(view.events[0])
+        assert view.events[0] is seen[-1]
+        assert second.events
+    assert len({id(event) for event in seen}) == 3
 
 
 def test_the_shelf_counts_what_objects_take_not_their_json() -> None:

@@ -130,6 +130,48 @@ async def test_a_page_of_the_log_is_read_once_for_all_who_wait_for_it(
     assert len(running.log.pages._kept) == 4
 
 
+async def test_pages_of_large_events_are_bounded_in_bytes_and_miss_nothing(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page is cut short, shared all the same, and continued right after its last event."""
+    monkeypatch.setattr(pages, "PAGE_BYTES", 20_000)
+    monkeypatch.setattr(pages, "PAGES_BYTES", 100_000)
+    await _publish(running, *[("a", "x" * (2000 if n % 50 else 50_000)) for n in range(1, 701)])
+    log = running.log
+    log.ring.restart(log.head)  # as if all had fallen out of it
+    starts = [0, 0, 3, 333, 333, 650]
+    subscriptions = [running.bus.open_subscription(["*"], start=n, on_ready=bool) for n in starts]
+    read = list(starts)
+    largest = 0
+
+    def all_read() -> bool:
+        nonlocal largest
+        for n, subscription in enumerate(subscriptions):
+            taken = subscription.take()
+            if isinstance(taken, Slice):
+                assert list(taken.seqs) == list(range(read[n] + 1, taken.seqs[-1] + 1))
+                read[n] = taken.seqs[-1]
+                largest = max(largest, taken.view.batch.size_bytes)
+        assert log.pages.size_bytes <= 100_000
+        return min(read) == 700
+
+    await until(all_read)
+    assert 20_000 <= largest <= 75_000
+    assert log.pages.reads < 250
+
+
+async def test_a_reader_of_few_topics_takes_fewer_events_at_once_if_they_are_large(
+    running: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_BYTES", 20_000)
+    monkeypatch.setattr(pages, "NARROW_DISTANCE", 100)
+    await _publish(running, *[("few" if n % 30 == 0 else "a", "x" * 2000) for n in range(1800)])
+    running.log.ring.restart(running.log.head)
+    slices = await _read(_open(running, "few"), 60)
+    assert [seq for one in slices for seq in one.seqs] == list(range(1, 1801, 30))
+    assert max(len(one.view) for one in slices) == 8  # of 2,229 bytes
+
+
 async def _live(running: Core, *patterns: str) -> Subscription:
     subscription = running.bus.open_subscription(patterns, on_ready=lambda: None)
     await until(lambda: subscription.take() is None and subscription.live)
@@ -250,6 +292,16 @@ async def test_those_who_read_side_by_side_take_the_same_bytes(running: Core) ->
     seq = (await running.bus.publish_event("a", "next")).seq
     for reader in readers:
         assert [cut.seqs for cut in await _cuts(reader, 1)] == [[seq]]
+
+
+async def test_a_cut_is_remembered_only_while_another_could_take_it(running: Core) -> None:
+    alone, first, second = [await _live(running, name) for name in ("a", "*", "*")]
+    await _publish(running, ("a", 1))
+    for reader in (alone, first):
+        assert [cut.seqs for cut in await _cuts(reader, 1)] == [[1]]
+    assert [len(reader.audience.cuts) for reader in (alone, first)] == [0, 1]
+    second.close()
+    assert not first.audience.cuts
 
 
 async def test_a_cut_has_no_more_events_and_bytes_than_asked_for(running: Core) -> None:

@@ -6,7 +6,7 @@ computed once, as a ``View``, however many subscribers belong to that audience.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -26,6 +26,9 @@ SHELF_BYTES = 64 * 1024 * 1024
 VALUE_BYTES = 64
 OBJECT_BYTES = 200
 """What a value and an object of JSON take as Python objects, about."""
+VIEW_BYTES = 128
+INDEX_BYTES = 64
+"""What a view takes, and each event of one that isn't the whole batch, about."""
 CUTS_KEPT = 2
 """Cuts that an audience remembers: its readers take one after the other, side by side."""
 VIEWS_KEPT = 1024
@@ -68,37 +71,40 @@ class Audience:
 
 
 class Shelf:
-    """Which batches keep their events as objects: the last ones asked for, within a bound.
+    """Which batches keep what was made of them: the last ones asked for, within a bound.
 
-    Objects can take twenty times the room of their JSON; a log of long lists of short
-    strings would fill the memory through the ring if all of them stayed. So what counts
-    is an estimate of the objects.
+    Events as objects can take twenty times the room of their JSON, and the views of many
+    audiences a hundred times; the ring's bounds count neither. So what counts here is an
+    estimate of both. What an older batch loses is made again for whoever comes by.
 
     Args:
-        max_bytes: Of the estimates.
+        max_bytes: Of the estimates, and of the JSON of those batches.
     """
 
     def __init__(self, max_bytes: int = SHELF_BYTES) -> None:
         self.max_bytes = max_bytes
         self.size_bytes = 0
-        self._kept: deque[tuple[Batch, int]] = deque()
+        self._kept: OrderedDict[Batch, int] = OrderedDict()
 
-    def keep(self, batch: Batch) -> None:
-        """Put *batch* on the shelf; the oldest there make room. The newest always stays."""
-        size = batch.size_bytes + sum(
-            data.count(b",") * VALUE_BYTES + data.count(b"{") * OBJECT_BYTES for data in batch.data
-        )
-        self._kept.append((batch, size))
+    def keep(self, batch: Batch, size: int) -> None:
+        """*batch* keeps *size* more bytes; the oldest make room. The newest always stays."""
+        before = self._kept.get(batch)
+        if before is None:
+            before = 0
+            size += batch.size_bytes
+        else:
+            self._kept.move_to_end(batch)
+        self._kept[batch] = before + size
         self.size_bytes += size
         while self.size_bytes > self.max_bytes and len(self._kept) > 1:
-            oldest, freed = self._kept.popleft()
+            oldest, freed = self._kept.popitem(last=False)
             self.size_bytes -= freed
             oldest.shed()
 
     def clear(self) -> None:
-        """Let all of them shed their events."""
+        """Let all of them shed what they keep."""
         while self._kept:
-            self._kept.popleft()[0].shed()
+            self._kept.popitem()[0].shed()
         self.size_bytes = 0
 
 
@@ -115,6 +121,7 @@ class Batch:
 
     __slots__ = (
         "_events",
+        "_parts",
         "_shelf",
         "_views",
         "after",
@@ -145,6 +152,7 @@ class Batch:
         self.topic_set = frozenset(topics)
         self.size_bytes = sum(map(len, data))
         self._events: list[Event] | None = None
+        self._parts: dict[View, list[Event]] = {}
         self._shelf = shelf
         self._views: dict[Audience, View | None] = {}
         self.traced = False
@@ -159,8 +167,16 @@ class Batch:
             self._events = [_decode(data) for data in self.data]
             self.traced = any_traced(self._events)
             if self._shelf is not None:
-                self._shelf.keep(self)
+                self._shelf.keep(self, _size_of_objects(self.data))
         return self._events
+
+    def part(self, view: View, indexes: list[int]) -> list[Event]:
+        """Those of the events that *view* shows, picked once however many ask."""
+        part = self._parts.get(view)
+        if part is None:
+            events = self.events
+            part = self._parts[view] = [events[i] for i in indexes]
+        return part
 
     def without(self, gone: Collection[int]) -> Batch:
         """The same batch, but for these seqs; itself if it has none of them."""
@@ -177,11 +193,10 @@ class Batch:
         )
 
     def shed(self) -> None:
-        """Keep the bytes only; whoever asks for the events decodes them again."""
+        """Keep the bytes only; what else was made of them is made again when asked for."""
         self._events = None
-        for view in self._views.values():
-            if view is not None:
-                view.shed()
+        self._parts.clear()
+        self._views.clear()
 
     def view(self, audience: Audience) -> View | None:
         """What *audience* sees of it; None if nothing."""
@@ -191,6 +206,8 @@ class Batch:
             if len(self._views) >= VIEWS_KEPT:
                 self._views.clear()
             view = self._views[audience] = self._cut(audience)
+            if self._shelf is not None:
+                self._shelf.keep(self, _size_of_view(view))
             return view
 
     def _cut(self, audience: Audience) -> View | None:
@@ -205,12 +222,11 @@ class Batch:
 class View:
     """What one audience sees of one batch. Shared; never changed."""
 
-    __slots__ = ("_events", "batch", "data", "indexes", "seqs")
+    __slots__ = ("batch", "data", "indexes", "seqs")
 
     def __init__(self, batch: Batch, indexes: list[int] | None) -> None:
         self.batch = batch
         self.indexes = indexes
-        self._events: list[Event] | None = None
         if indexes is None:
             self.seqs: Sequence[int] = batch.seqs
             self.data = batch.data
@@ -223,14 +239,17 @@ class View:
 
     @property
     def events(self) -> list[Event]:
-        if self._events is None:
-            events = self.batch.events
-            self._events = events if self.indexes is None else [events[i] for i in self.indexes]
-        return self._events
+        indexes = self.indexes
+        return self.batch.events if indexes is None else self.batch.part(self, indexes)
 
-    def shed(self) -> None:
-        """Let go of the events, see ``Batch.shed``."""
-        self._events = None
+
+def _size_of_objects(data: list[bytes]) -> int:
+    return sum(one.count(b",") * VALUE_BYTES + one.count(b"{") * OBJECT_BYTES for one in data)
+
+
+def _size_of_view(view: View | None) -> int:
+    indexes = view.indexes if view is not None else None
+    return VIEW_BYTES + INDEX_BYTES * len(indexes or ())
 
 
 class Slice(NamedTuple):

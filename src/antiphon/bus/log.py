@@ -396,6 +396,8 @@ class Log:
     def leave(self, audience: Audience) -> None:
         """Count one user less; the last one takes the audience out of the index."""
         audience.users -= 1
+        if audience.users < 2:
+            audience.cuts.clear()
         if audience.users == 0:
             del self._audiences[(audience.patterns, audience.access)]
             del self.offers[audience]

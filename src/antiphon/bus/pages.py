@@ -1,7 +1,11 @@
 """Pages of the log, read once for all who need them.
 
 Few readers of the disk, few pages in memory: at most ``READS`` reads are in
-flight, oldest request first, and at most ``PAGES`` pages are kept, by first seq.
+flight, oldest request first, and at most ``PAGES`` pages of ``PAGES_BYTES`` in all are
+kept, by first seq.
+
+Pages begin at multiples of ``PAGE_EVENTS``, so that readers share them wherever they
+stand. One that was cut short at ``PAGE_BYTES`` is continued right where it ends.
 """
 
 from __future__ import annotations
@@ -24,7 +28,11 @@ logger = logging.getLogger(__name__)
 
 READS = 4
 PAGES = 64
+PAGES_BYTES = 32 * 1024 * 1024
 PAGE_EVENTS = 500
+PAGE_BYTES = 4 * 1024 * 1024
+"""A page ends with the event that brings it there, or with the last of ``PAGE_EVENTS``; one
+that is read by topic, where an average event would bring it there."""
 NARROW_SHARE = 20
 """A reader whose topics hold under 1/20 of what lies ahead reads by topic, alone."""
 NARROW_DISTANCE = 10_000
@@ -45,7 +53,7 @@ class Pages:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._kept: OrderedDict[int, Batch] = OrderedDict()
-        self._waiting: dict[int, list[Deliver]] = {}
+        self._waiting: dict[int, list[tuple[int, Deliver]]] = {}
         self._pool = ThreadPoolExecutor(READS, thread_name_prefix="antiphon-read")
         self._local = threading.local()
         self._readers: list[StoreReader] = []
@@ -55,26 +63,20 @@ class Pages:
 
     def after(self, audience: Audience, position: int, deliver: Deliver) -> None:
         """Bring a page that reaches past *position*."""
-        topics = self._narrow(audience, position)
-        if topics is not None:
-            self._read_narrow(topics, position, deliver)
+        query = self._narrow(audience, position)
+        if query is not None:
+            self._read_narrow(query, deliver)
             return
         first = position - position % PAGE_EVENTS
-        page = self._kept.get(first)
-        if page is not None and page.upto > position:
-            self._kept.move_to_end(first)
-            era, now = self._era, self._log.removals.clock
-            self._log.call_soon(lambda: deliver(page if era == self._era else None, now))
+        page = self._look_up(first)
+        if page is not None and page.upto <= position and _is_full(page):
+            first = position
+            page = self._look_up(first)
+        if page is None or page.upto <= position:
+            self._read(first, position, deliver)
             return
-        waiting = self._waiting.setdefault(first, [])
-        waiting.append(deliver)
-        if len(waiting) == 1:
-            head, clock = self._log.head, self._log.removals.clock
-            self._submit(
-                lambda reader: reader.page(first, PAGE_EVENTS),
-                lambda rows: self._page_came(first, head, clock, rows),
-                after=first,
-            )
+        era, now = self._era, self._log.removals.clock
+        self._log.call_soon(lambda: deliver(page if era == self._era else None, now))
 
     def newest_of(self, audience: Audience, upto: int, deliver: Deliver) -> None:
         """Bring the newest event up to *upto* of each topic that *audience* sees."""
@@ -91,6 +93,11 @@ class Pages:
 
         wanted = [seq for seq in seqs if seq <= upto]
         self._submit(lambda reader: reader.get(wanted), came)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the kept pages hold, as JSON."""
+        return sum(page.size_bytes for page in self._kept.values())
 
     async def run(self, read: Callable[[StoreReader], T]) -> T:
         """Run *read* on one of the readers; what it didn't find any more is written down then.
@@ -130,46 +137,71 @@ class Pages:
 
     # --- inside -------------------------------------------------------------------------
 
-    def _narrow(self, audience: Audience, position: int) -> frozenset[str] | None:
-        ahead = self._log.head - position
+    def _narrow(self, audience: Audience, position: int) -> Query | None:
+        head = self._log.head
+        ahead = head - position
         if ahead < NARROW_DISTANCE:
             return None
-        total = 0
+        total = size = 0
         topics = []
         for name, state in self._log.topics.items():
             if state.last_seq > position and audience.sees(name):
                 total += state.count
+                size += state.size_bytes
                 topics.append(name)
                 if total * NARROW_SHARE > ahead:
                     return None
-        return frozenset(topics)
+        average = 1 + size // max(1, total)
+        limit = max(1, min(PAGE_EVENTS, PAGE_BYTES // average))
+        return Query(topics=frozenset(topics), after=position, before=head + 1, limit=limit)
 
-    def _read_narrow(self, topics: frozenset[str], position: int, deliver: Deliver) -> None:
+    def _read_narrow(self, query: Query, deliver: Deliver) -> None:
         head, clock = self._log.head, self._log.removals.clock
-        query = Query(topics=topics, after=position, before=head + 1, limit=PAGE_EVENTS)
 
         def came(rows: Sequence[Stored] | None) -> None:
             if rows is None:
                 deliver(None, clock)
                 return
-            upto = rows[-1].seq if len(rows) == PAGE_EVENTS else head
-            deliver(self._batch(rows, after=position, upto=upto), clock)
+            upto = rows[-1].seq if len(rows) == query.limit else head
+            deliver(self._batch(rows, after=query.after, upto=upto), clock)
 
-        self._submit(lambda reader: reader.select(query), came, after=position)
+        self._submit(lambda reader: reader.select(query), came, after=query.after)
+
+    def _look_up(self, first: int) -> Batch | None:
+        page = self._kept.get(first)
+        if page is not None:
+            self._kept.move_to_end(first)
+        return page
+
+    def _read(self, first: int, position: int, deliver: Deliver) -> None:
+        """Read the page that begins after *first*, for one who stands at *position*."""
+        waiting = self._waiting.setdefault(first, [])
+        waiting.append((position, deliver))
+        if len(waiting) == 1:
+            head, clock = self._log.head, self._log.removals.clock
+            self._submit(
+                lambda reader: reader.page(first, PAGE_EVENTS, PAGE_BYTES),
+                lambda rows: self._page_came(first, head, clock, rows),
+                after=first,
+            )
 
     def _page_came(self, first: int, head: int, clock: int, rows: Sequence[Stored] | None) -> None:
         page = None
         if rows is not None:
             rows = [row for row in rows if row.seq <= head]
-            upto = rows[-1].seq if len(rows) == PAGE_EVENTS else head
-            page = self._batch(rows, after=first, upto=upto)
+            page = self._batch(rows, after=first, upto=head)
+            if _is_full(page):
+                page.upto = rows[-1].seq
             if clock == self._log.removals.clock:  # else it may hold what is gone
                 self._kept[first] = page
                 self._kept.move_to_end(first)
-            while len(self._kept) > PAGES:
+            while len(self._kept) > PAGES or self.size_bytes > PAGES_BYTES:
                 self._kept.popitem(last=False)
-        for deliver in self._waiting.pop(first, ()):
-            deliver(page, clock)
+        for position, deliver in self._waiting.pop(first, ()):
+            if page is not None and page.upto <= position and _is_full(page):
+                self._read(position, position, deliver)
+            else:
+                deliver(page, clock)
 
     def _submit(
         self,
@@ -223,3 +255,8 @@ class Pages:
             data=[row.data for row in rows],
             shelf=self._log.shelf,
         )
+
+
+def _is_full(page: Batch) -> bool:
+    """Whether it ends where it had to: more may follow before the head."""
+    return len(page) >= PAGE_EVENTS or page.size_bytes >= PAGE_BYTES

@@ -150,8 +150,11 @@ class GivenIdTaken(AntiphonError):
 class StoreReader(Protocol):
     """Reads, beside the writer. Every method returns whole pages and holds nothing open."""
 
-    def page(self, after: int, limit: int) -> list[Stored]:
-        """The next events of all topics after seq *after*, ascending."""
+    def page(self, after: int, limit: int, size_bytes: int | None = None) -> list[Stored]:
+        """The next events of all topics after seq *after*, ascending.
+
+        It ends with the *limit*-th event, or with the one that brings it to *size_bytes*.
+        """
         ...
 
     def select(self, query: Query) -> list[Stored]:

@@ -197,7 +197,8 @@ class Subscription:
             seqs = [] if head.ephemeral else list(head.seqs)
             return Cut(head.joined(), seqs, self.position, self.cursor)
         cut = self._cut(head, limit, max_bytes)
-        if not (self._notices or self._waiting or self._stale or self.closed):
+        shared = self.audience.users > 1
+        if shared and not (self._notices or self._waiting or self._stale or self.closed):
             standing = Standing(self._view, self._offset, self._index, self._position, self._parked)
             self.audience.remember((head.view, head.start, limit, max_bytes), cut, standing)
         return cut

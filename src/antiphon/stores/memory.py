@@ -303,8 +303,15 @@ class _MemoryReader:
     def __init__(self, store: MemoryEventStore) -> None:
         self._store = store
 
-    def page(self, after: int, limit: int) -> list[Stored]:
-        return [kept.stored for kept in self._store.slice(after, None)[:limit]]
+    def page(self, after: int, limit: int, size_bytes: int | None = None) -> list[Stored]:
+        found: list[Stored] = []
+        size = 0
+        for kept in self._store.slice(after, None)[:limit]:
+            if size_bytes is not None and size >= size_bytes:
+                break
+            found.append(kept.stored)
+            size += len(kept.stored.data)
+        return found
 
     def select(self, query: Query) -> list[Stored]:
         found: list[Stored] = []

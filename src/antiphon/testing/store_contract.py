@@ -157,6 +157,21 @@ class StoreContract:
             assert reader.get(range(100)) == stored(rows)
             assert reader.select(Query(topics=frozenset({"a"}), type="t")) == stored(rows)
 
+    def test_a_page_ends_with_the_event_that_brings_it_to_its_size(self, store: EventStore) -> None:
+        """So whoever asked knows by its size whether more may follow, and goes on there."""
+        store.open()
+        rows = [event(i, f"t{i % 3}", "x" * (i * 37 % 500)) for i in range(1, 61)]
+        store.append(rows, START_US)
+        with reading(store) as reader:
+            for size in (0, 1, 500, 3000, 10**9):
+                read: list[Stored] = []
+                while page := reader.page(read[-1].seq if read else 0, 25, size):
+                    assert sum(len(row.data) for row in page[:-1]) < size
+                    full = sum(len(row.data) for row in page) >= size or len(page) == 25
+                    assert full or page[-1].seq == 60
+                    read += page
+                assert read == (stored(rows) if size else [])
+
     def test_the_head_moves_with_the_batch(self, store: EventStore) -> None:
         store.open()
         assert store.head() == 0

@@ -48,6 +48,21 @@ SELECT json_group_array(seq) FROM (
 )
 """
 _PAGE = _PACKED.format(rows=_EVENTS.format(where="seq > :after", order="ASC"))
+_SIZES = """
+SELECT seq, octet_length(data) AS size FROM events WHERE seq > :after ORDER BY seq LIMIT :limit
+"""
+# The sum alone is quick, and most pages are far from the bound.
+_WITHIN = f"""
+seq > :after AND seq <= CASE
+    WHEN (SELECT sum(size) FROM ({_SIZES})) < :size_bytes THEN {MAX_SEQ}
+    ELSE (
+        SELECT max(seq) FROM (
+            SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before FROM ({_SIZES})
+        ) WHERE before < :size_bytes
+    )
+END
+"""
+_PAGE_WITHIN = _PACKED.format(rows=_EVENTS.format(where=_WITHIN, order="ASC"))
 _GET = _PACKED.format(
     rows=_EVENTS.format(where="seq IN (SELECT value FROM json_each(:seqs))", order="ASC")
 )
@@ -86,10 +101,13 @@ class SqliteStoreReader:
         self._ids: dict[str, int] = {}
         self._drops = 0
 
-    def page(self, after: int, limit: int) -> list[Stored]:
+    def page(self, after: int, limit: int, size_bytes: int | None = None) -> list[Stored]:
         """The next events of all topics after seq *after*, ascending."""
+        bindings = {"after": after, "limit": limit}
         with self._reading():
-            return self._rows(_PAGE, {"after": after, "limit": limit})
+            if size_bytes is None:
+                return self._rows(_PAGE, bindings)
+            return self._rows(_PAGE_WITHIN, {**bindings, "size_bytes": size_bytes})
 
     def get(self, seqs: Iterable[int]) -> list[Stored]:
         """Those of *seqs* that are stored, ascending."""
