@@ -34,9 +34,11 @@ from antiphon.errors import (
 from antiphon.messages import EventIn
 
 EVENT_BYTES = 256 * 1024
-"""Most bytes of an event's JSON, unless set otherwise."""
+"""Most bytes of an event's JSON, as it is stored."""
+BODY_BYTES = EVENT_BYTES - len('{"seq":9007199254740991,"recorded":"2026-11-23T12:00:00.000000Z",')
+"""Most bytes of what a publisher says of it: the rest is for what the writer adds."""
 HARD_EVENT_BYTES = 900 * 1024
-"""What that setting can't exceed: below NATS's 1 MiB."""
+"""Most bytes of any payload: below NATS's 1 MiB."""
 DEPTH = 64
 """Most containers inside each other, the payload itself counted."""
 MAX_INT = 2**53 - 1
@@ -103,9 +105,9 @@ def check_fields(
     Raises:
         InvalidPayload: One breaks its rule.
     """
-    if type not in _known:
+    if not isinstance(type, str) or type not in _known:
         _check_often("type", type)
-    if source is not None and source not in _known:
+    if source is not None and (not isinstance(source, str) or source not in _known):
         _check_often("source", source)
     if id is not None:
         check_id(id)

@@ -75,7 +75,7 @@ class Past:
         Args:
             after: Go on past this cursor or seq (``asc``).
             before: Go back from this cursor or seq (``desc``).
-            since, until: From this time on; before that time.
+            since, until: Recorded from this time on; up to that time, itself included.
             limit: Events, 1 to 500.
 
         Raises:
