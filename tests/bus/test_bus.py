@@ -32,6 +32,7 @@ from antiphon.bus import (
 )
 from antiphon.bus.access import SYSTEM
 from antiphon.bus.event_bus import SCOPE
+from antiphon.bus.event_rules import EVENT_BYTES
 from antiphon.errors import (
     BadRequest,
     Forbidden,
@@ -47,6 +48,7 @@ from antiphon.errors import (
     WrongExpectedSeq,
 )
 from antiphon.messages import Event
+from antiphon.messages.payload import MAX_INT
 
 from .conftest import until
 
@@ -170,6 +172,26 @@ async def test_a_repeated_id_gets_the_first_seq_and_other_content_a_conflict(
     other = await publish_event(running.bus, "a.c", 2, id="x")
     assert not other.duplicate
     assert running.bus.head == 3
+
+
+async def test_an_event_takes_256_kib_at_most_as_it_is_stored(running: Core) -> None:
+    first = await publish_event(running.bus, "a.b", "")
+    stored = await running.bus.get(first.seq or 0)
+    assert stored is not None
+    digits = len(str(MAX_INT)) - len(str(first.seq))  # room is kept for the longest seq
+    most = EVENT_BYTES - len(stored) - digits
+    with pytest.raises(PayloadTooLarge, match="of 262145 bytes is over the limit of 262144"):
+        publish_event(running.bus, "a.b", "x" * (most + 1))
+    largest = await publish_event(running.bus, "a.b", "x" * most)
+    stored = await running.bus.get(largest.seq or 0)
+    assert stored is not None
+    assert len(stored) == EVENT_BYTES - digits
+
+
+@pytest.mark.parametrize("level", ["foo", "", None, ["none"]])
+async def test_another_level_is_refused(running: Core, level: Any) -> None:
+    with pytest.raises(BadRequest, match="synced or committed or none"):
+        publish_event(running.bus, "a.b", 1, level=level)
 
 
 async def test_a_repeat_in_another_trace_is_a_duplicate(running: Core) -> None:
@@ -546,6 +568,14 @@ async def test_start_last_gives_the_newest_of_each_topic_then_live(running: Core
     events.close()
 
 
+async def test_a_query_takes_in_both_bounds_of_time(running: Core) -> None:
+    await publish(running, "a.b", 1, 2, 3)
+    page = await running.bus.query(["a.b"])
+    first, *_, last = [msgspec.json.decode(data, type=Event).recorded for data in page.data]
+    found = await running.bus.query(["a.b"], since=first, until=last)
+    assert found.data == page.data
+
+
 async def test_a_query_pages_both_ways_to_the_end(running: Core) -> None:
     await publish(running, "a.b", *range(25))
     up: list[bytes] = []
@@ -690,6 +720,8 @@ async def test_an_event_carries_the_trace_that_it_was_published_in(running: Core
             await publish_event(running.bus, "full.x", 0, headers=headers)
         with pytest.raises(InvalidPayload):
             await publish_event(running.bus, "full.x", 0, headers=[1])  # type: ignore[arg-type]
+        with pytest.raises(InvalidPayload):
+            await publish_event(running.bus, "a.b", 0, correlation_id="")
     await publish_event(running.bus, "a.b", 3)
     async with running.bus.events("a.b", "full.x", start="earliest") as events:
         first, second, with_full, with_large, third = [await anext(events) for _ in range(5)]

@@ -162,7 +162,20 @@ def test_other_ids_are_refused(given_id: Any) -> None:
 def test_texts_have_no_control_characters_and_200_bytes_at_most(field: str) -> None:
     for good in ("a", "é" * 100, "x" * 200, "custom.a b", "/workers/build?x=1#y"):
         check_fields(**{field: good})
-    for bad in ("", "é" * 101, "x" * 201, "a\nb", "\x00", "\x7f", "\x85", "\ud800", 5, b"x"):
+    for bad in (
+        "",
+        "é" * 101,
+        "x" * 201,
+        "a\nb",
+        "\x00",
+        "\x7f",
+        "\x85",
+        "\ud800",
+        5,
+        b"x",
+        [],
+        {},
+    ):
         for _ in range(2):  # nothing refused is remembered as good
             with pytest.raises(InvalidPayload, match=field):
                 check_fields(**{field: bad})

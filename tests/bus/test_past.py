@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from antiphon.app import Core
 from antiphon.bus import Access, Principal, forget
+from antiphon.bus.past import PAGE_BYTES
 from antiphon.bus.turns import TURN_TOPICS
 from antiphon.errors import SubscriptionGap
 
@@ -55,6 +57,27 @@ async def test_a_query_finds_the_gap_among_many_topics(running: Core) -> None:
     with pytest.raises(SubscriptionGap) as caught:
         await running.bus.query(["many.*"], after=cursor)
     assert caught.value.cursor == "0"
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_a_page_ends_at_four_mebibytes_and_the_next_goes_on_there(
+    running: Core, order: str
+) -> None:
+    sizes = [200_000] * 30 + [10] * 400 + [200_000] * 50
+    text = "x" * 200_000
+    await asyncio.gather(*(running.bus.publish_event("a", text[:size]) for size in sizes))
+    seqs: list[int] = []
+    pages, at = 0, {}
+    while True:
+        page = await running.bus.query(["a"], order=order, limit=500, **at)
+        seqs += [msgspec.json.decode(data)["seq"] for data in page.data]
+        pages += 1
+        assert sum(map(len, page.data)) <= PAGE_BYTES
+        if page.next is None:
+            break
+        at = {"after" if order == "asc" else "before": page.next}
+    assert seqs == sorted(range(1, len(sizes) + 1), reverse=order == "desc")
+    assert pages == 4
 
 
 async def test_a_list_goes_on_after_a_name(running: Core) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Unpack
+from typing import Any, Unpack, get_args
 
 from antiphon.actors import ActorRef, Trace, current_trace
 from antiphon.actors.spans import Span, begin_span, end_with, recording
@@ -17,7 +17,7 @@ from antiphon.bus.access import SYSTEM, Principal
 from antiphon.bus.batch import Batch
 from antiphon.bus.durable import Lease
 from antiphon.bus.ephemeral import EphemeralPolicy
-from antiphon.bus.event_rules import EVENT_BYTES, add_header, check_fields, to_utc
+from antiphon.bus.event_rules import BODY_BYTES, EVENT_BYTES, add_header, check_fields, to_utc
 from antiphon.bus.holder import Holder
 from antiphon.bus.intake import Pending
 from antiphon.bus.iterator import EventIterator
@@ -48,6 +48,7 @@ from antiphon.ids import new_id
 from antiphon.messages import DurableInfo, EventIn, Level, Published, TopicInfo
 from antiphon.messages.payload import MAX_INT, check_payload
 
+LEVELS: tuple[Level, ...] = get_args(Level)
 EPHEMERAL = ("*.typing", "_sys.stats.*")
 NONE_GIVEN = (None,) * 7
 SCHEMAS = "_sys.schemas"
@@ -156,6 +157,8 @@ class Bus:
                 nothing queued.
             Overloaded, StorageUnavailable, IdConflict, WrongExpectedSeq: By the future.
         """
+        if level not in LEVELS:
+            raise BadRequest(f"level is {' or '.join(LEVELS)}, got {cut(level)}", value=level)
         quotas = self.quotas if remote else None
         head = self._letterheads.of(topic, principal, quotas)
         words = check_payload(payload, limit=EVENT_BYTES)
@@ -183,8 +186,8 @@ class Bus:
                 key=key,
                 headers=headers,
             )
-        if len(body) >= EVENT_BYTES:
-            raise _too_large(len(body) + 1, span)
+        if len(body) > BODY_BYTES:
+            raise _too_large(len(body) + EVENT_BYTES - BODY_BYTES, span)
         future: asyncio.Future[Published] = self._log.loop.create_future()
         if span is not None:
             future.add_done_callback(end_with(span))
@@ -515,8 +518,8 @@ def _written(
 ) -> tuple[str, bytes, Span | None]:
     """The id and the body of an event that gives more than a payload, and its step, if told."""
     span = None
-    if trace is not None:
-        correlation_id = correlation_id or trace.correlation_id
+    if trace is not None and correlation_id is None:
+        correlation_id = trace.correlation_id
     check_fields(
         id=id,
         type=type,

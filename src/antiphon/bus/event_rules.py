@@ -28,7 +28,9 @@ from antiphon.messages import EventIn
 from antiphon.messages.payload import DEPTH, check_payload
 
 EVENT_BYTES = 256 * 1024
-"""Most bytes of an event's JSON, unless set otherwise."""
+"""Most bytes of an event's JSON, as it is stored."""
+BODY_BYTES = EVENT_BYTES - len('{"seq":9007199254740991,"recorded":"2026-11-23T12:00:00.000000Z",')
+"""Most bytes of what a publisher says of it: the rest is for what the writer adds."""
 ID_CHARS = 64
 TEXT_BYTES = 200
 HEADERS = 16
@@ -96,9 +98,9 @@ def check_fields(
     Raises:
         InvalidPayload: One breaks its rule.
     """
-    if type not in _known:
+    if not isinstance(type, str) or type not in _known:
         _check_often("type", type)
-    if source is not None and source not in _known:
+    if source is not None and (not isinstance(source, str) or source not in _known):
         _check_often("source", source)
     if id is not None:
         check_id(id)

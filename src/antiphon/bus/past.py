@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, TypedDict
 
 from antiphon.bus.access import SYSTEM, Principal
@@ -11,7 +13,7 @@ from antiphon.bus.event_rules import to_utc
 from antiphon.bus.log import Log
 from antiphon.bus.patterns import check_patterns
 from antiphon.bus.position import resolve
-from antiphon.bus.store import Query, Stored, TopicState
+from antiphon.bus.store import Query, Stored, StoreReader, TopicState
 from antiphon.bus.topics import matcher
 from antiphon.bus.turns import in_turns
 from antiphon.errors import (
@@ -24,6 +26,9 @@ from antiphon.errors import (
 from antiphon.messages import TopicInfo
 
 QUERY_LIMIT = 500
+PAGE_BYTES = 4 * 1024 * 1024
+"""A page ends about there: it lies in memory until its reader has taken it."""
+FIRST_EVENTS = 100
 
 
 class Page(NamedTuple):
@@ -75,8 +80,8 @@ class Past:
         Args:
             after: Go on past this cursor or seq (``asc``).
             before: Go back from this cursor or seq (``desc``).
-            since, until: From this time on; before that time.
-            limit: Events, 1 to 500.
+            since, until: Recorded from this time on; up to that time, itself included.
+            limit: Events, 1 to 500; fewer come if they have more than about 4 MiB.
 
         Raises:
             BadRequest, InvalidPattern, Forbidden: By the rules of the arguments.
@@ -112,8 +117,8 @@ class Past:
             correlation_id=correlation_id,
             limit=limit,
         )
-        rows = await self._log.pages.run(lambda reader: reader.select(query))
-        return self._page(rows, query, max(high - 1, 0))
+        rows, is_whole = await self._select(query)
+        return self._page(rows, query, max(high - 1, 0), is_whole=is_whole)
 
     async def get(self, seq: int, principal: Principal) -> bytes | None:
         """See ``Bus.get``."""
@@ -135,9 +140,29 @@ class Past:
         states = ((name, self._log.topics.get(name)) for name in sorted(found))
         return [_info(name, state) for name, state in states if state is not None]
 
-    def _page(self, rows: list[Stored], query: Query, scanned: int) -> Page:
+    async def _select(self, query: Query) -> tuple[list[Stored], bool]:
+        """As many rows as are asked for or fit; and whether these are all that there are.
+
+        Large events come a few at a time, by the average of those before.
+        """
+        rows: list[Stored] = []
+        size, step = 0, min(query.limit, FIRST_EVENTS)
+        while step:
+            left = _beyond(query, rows[-1].seq, step) if rows else replace(query, limit=step)
+            found = await self._log.pages.run(partial(_read, left))
+            for row in found:
+                if rows and size + len(row.data) > PAGE_BYTES:
+                    return rows, False
+                rows.append(row)
+                size += len(row.data)
+            if len(found) < step:
+                return rows, True
+            step = min(query.limit - len(rows), max(0, PAGE_BYTES - size) * len(rows) // size)
+        return rows, False
+
+    def _page(self, rows: list[Stored], query: Query, scanned: int, *, is_whole: bool) -> Page:
         data = [row.data for row in rows]
-        if len(rows) < query.limit:
+        if is_whole:
             return Page(data, self._log.cursor(scanned), None)
         last = self._log.cursor(rows[-1].seq)
         return Page(data, self._log.cursor(scanned) if query.descending else last, last)
@@ -181,6 +206,17 @@ def _sight(patterns: tuple[str, ...], principal: Principal) -> Callable[[str], o
     if access.admin:
         return match
     return lambda topic: match(topic) and access.may_see(topic)
+
+
+def _beyond(query: Query, seq: int, limit: int) -> Query:
+    """The same query, on from the row *seq*."""
+    if query.descending:
+        return replace(query, before=seq, limit=limit)
+    return replace(query, after=seq, limit=limit)
+
+
+def _read(query: Query, reader: StoreReader) -> list[Stored]:
+    return reader.select(query)
 
 
 def _info(name: str, state: TopicState) -> TopicInfo:

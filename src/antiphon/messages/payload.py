@@ -15,7 +15,7 @@ import msgspec
 from antiphon.errors import InvalidPayload, PayloadTooLarge
 
 HARD_EVENT_BYTES = 900 * 1024
-"""What no limit of an event's bytes exceeds: below NATS's 1 MiB."""
+"""Most bytes of any payload: below NATS's 1 MiB."""
 DEPTH = 64
 """Most containers inside each other, the payload itself counted."""
 MAX_INT = 2**53 - 1

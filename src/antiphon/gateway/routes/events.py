@@ -52,7 +52,7 @@ QUERY = (
     Parameter(name="after", about="go on after this cursor or seq, ascending"),
     Parameter(name="before", about="go on before this cursor or seq, descending"),
     Parameter(name="since", about="recorded at this time or later", kind=datetime),
-    Parameter(name="until", about="recorded before this time", kind=datetime),
+    Parameter(name="until", about="recorded at this time or earlier", kind=datetime),
     Parameter(name="type", about="equal to this"),
     Parameter(name="source", about="equal to this"),
     Parameter(name="correlation_id", about="equal to this"),
