@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -425,6 +425,68 @@ async def test_a_new_admin_token_ends_the_old_one_its_cookies_and_its_sockets(
     await until(lambda: topic in desk.bus.log.topics)
     page = await desk.get(f"/v1/events?pattern={topic}", token=fresh)
     assert page["events"][0]["payload"] == {"by": "admin"}
+
+
+SLOW = [
+    ("POST", "/v1/tokens", {"name": "mine", "roles": ["admin"]}),
+    ("POST", "/v1/events", {"topic": "a.b"}),
+    ("POST", "/v1/workers", {"argv": ["ls"], "name": "w"}),
+    ("POST", "/v1/forget", {"pattern": "a.*"}),
+    ("PUT", "/v1/schemas/a.b", {"type": "object"}),
+    ("POST", "/v1/admin-token", {}),
+]
+
+
+@asynccontextmanager
+async def half_sent(
+    desk: Desk, method: str, path: str, body: dict[str, Any], token: str
+) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """A request that the server has let in and waits for; gives what sends the rest."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", desk.port)
+    first, rest = (raw := json.dumps(body).encode())[:1], raw[1:]
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{desk.port}\r\nExpect: 100-continue\r\n"
+    head += f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    writer.write(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(raw), first))
+
+    async def finish() -> int:
+        writer.write(rest)
+        return int((await reader.readuntil(b"\r\n\r\n")).split()[1])
+
+    try:
+        async with asyncio.timeout(10):
+            assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+            yield finish
+    finally:
+        writer.transport.abort()
+
+
+async def ended(desk: Desk, clock: Clock, how: str) -> None:
+    match how:
+        case "revoked":
+            await revoke(desk, "boss")
+        case "expired":
+            clock.now += 60
+        case "replaced":
+            await desk.issue("boss", roles=["admin"], replace=True)
+        case "narrowed":
+            await desk.issue("boss", sub=["a.*"], replace=True, overlap_s=30)
+        case _:
+            assert (await desk.post("/v1/admin-token", {})).status == 201
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "replaced", "narrowed", "rotated"])
+async def test_a_body_that_comes_slowly_does_nothing_by_rights_that_ended_meanwhile(
+    desk: Desk, clock: Clock, how: str
+) -> None:
+    boss = await desk.issue("boss", roles=["admin"], expires_in_s=60)
+    async with AsyncExitStack() as stack:
+        token = TOKEN if how == "rotated" else boss
+        slow = [await stack.enter_async_context(half_sent(desk, *ask, token)) for ask in SLOW]
+        await ended(desk, clock, how)
+        assert {await finish() for finish in slow} == {403 if how == "narrowed" else 401}
+    assert desk.gateway._auth.tokens.get("mine") is None
+    assert "a.b" not in desk.bus.log.topics
+    assert desk.bus.schemas() == {}
 
 
 # --- the page -----------------------------------------------------------------------------

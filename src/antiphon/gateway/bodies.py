@@ -17,14 +17,13 @@ SWALLOW = 16
 """So many times the limit is read and dropped, so that the body's sender hears why."""
 
 
-async def read_json(request: Request, *, empty: bool = False, limit: int = BODY_BYTES) -> bytes:
-    """The body, unread but for its size; *empty*: it may be absent, of any type.
+def json_of(request: Request, *, empty: bool = False) -> bytes:
+    """The body, not decoded yet; *empty*: it may be absent, of any type.
 
     Raises:
-        BadRequest: It is not said to be JSON, or did not come in time.
-        PayloadTooLarge: It has more than *limit* bytes.
+        BadRequest: It is not said to be JSON.
     """
-    body = await read_body(request, limit=limit)
+    body = body_of(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (empty and not body and not kind):
         raise BadRequest(
@@ -33,8 +32,15 @@ async def read_json(request: Request, *, empty: bool = False, limit: int = BODY_
     return body
 
 
-async def read_body(request: Request, *, limit: int = BODY_BYTES) -> bytes:
-    """The body, of whatever type.
+def body_of(request: Request) -> bytes:
+    """The body, of whatever type: of an operation that takes one."""
+    body = request.state.body
+    assert isinstance(body, bytes)
+    return body
+
+
+async def keep_body(request: Request, *, limit: int = BODY_BYTES) -> None:
+    """Wait for the body and keep it for the handler.
 
     Raises:
         BadRequest: It did not come in time.
@@ -58,7 +64,7 @@ async def read_body(request: Request, *, limit: int = BODY_BYTES) -> bytes:
         raise PayloadTooLarge(
             f"a body of at least {size} bytes is over the limit of {limit}", limit=limit
         )
-    return b"".join(parts)
+    request.state.body = b"".join(parts)
 
 
 def decode(body: bytes, kind: type[T]) -> T:

@@ -17,7 +17,9 @@ from starlette.routing import Route
 
 from antiphon.bus import Access, Principal
 from antiphon.errors import Forbidden
+from antiphon.gateway.bodies import keep_body
 from antiphon.gateway.holds import Pass
+from antiphon.gateway.limits import BODY_BYTES
 from antiphon.gateway.traffic import VISIT, Visit
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -78,6 +80,7 @@ class Operation:
         parts: What stands in the path, in order.
         body: The type of the JSON body; None if there is none.
         optional_body: It may be absent.
+        body_bytes: It has so many at most.
         answers: The type of the JSON answer; None if there is none.
         status: Of the answer when all went well.
         query: Its parameters; no others are known to it.
@@ -94,6 +97,7 @@ class Operation:
     right: Right = Right.KNOWN
     body: Any = None
     optional_body: bool = False
+    body_bytes: int = BODY_BYTES
     answers: Any = None
     status: int = 200
     query: tuple[Parameter, ...] = ()
@@ -108,6 +112,11 @@ class Operation:
     def name(self) -> str:
         """As people write it."""
         return f"{self.method} {self.path.replace(':path}', '}')}"
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether a request is answered only once its body is there."""
+        return self.body is not None or self.optional_body or bool(self.takes)
 
 
 def check_right(operation: Operation, principal: Principal) -> None:
@@ -166,6 +175,10 @@ def _route(
         method = "GET" if request.method == "HEAD" else request.method
         operation = methods[method]
         request.scope.setdefault(VISIT, Visit()).operation = names[method]
-        return await operation.handle(request, who(operation, request))
+        principal = who(operation, request)
+        if operation.reads_body:
+            await keep_body(request, limit=operation.body_bytes)
+            principal = who(operation, request)  # whose it is now: a body may come slowly
+        return await operation.handle(request, principal)
 
     return Route(path, answer, methods=list(methods))

@@ -175,7 +175,7 @@ def _problems(row: Operation) -> dict[str, Any]:
     codes = {*ALWAYS, *row.codes}
     if row.right is not Right.ANYBODY:
         codes.add("unauthorized")
-    if row.body is not None or row.optional_body or row.takes:
+    if row.reads_body:
         codes.add("payload_too_large")
     if row.parts:
         codes.add("not_found")
