@@ -300,7 +300,6 @@ async def test_unknown_actors_are_not_found_and_root_is_not_killed(desk: Any) ->
     problem(await desk.ask("POST", "/v1/actors/no/such/kill", b"{}"), 404, "not_found")
     for key in ("root", "user"):
         problem(await desk.ask("POST", f"/v1/actors/{key}/kill", b"{}"), 403, "forbidden")
-    problem(await desk.ask("GET", "/v1/actors/log/bus/kill"), 404, "not_found")
 
 
 async def test_workers_are_started_listed_and_stopped(desk: Any) -> None:
@@ -328,9 +327,35 @@ async def test_shutdown_is_asked_for_after_its_answer(desk: Any, until: Until) -
 async def test_what_is_not_there_and_what_is_not_done_are_problems_too(desk: Any) -> None:
     problem(await desk.ask("GET", "/v1/nothing"), 404, "not_found")
     problem(await desk.ask("GET", "/nothing"), 404, "not_found")
-    answer = await desk.ask("DELETE", "/v1/events")
-    problem(answer, 405, "bad_request")
-    assert {m.strip() for m in answer.headers["allow"].split(",")} == {"GET", "HEAD", "POST"}
+
+
+ALLOWED = [
+    ("/v1/events", {"GET", "HEAD", "POST"}),
+    ("/v1/shutdown", {"POST"}),
+    ("/v1/actors/log/bus/kill", {"POST"}),
+    ("/v1/tokens/ann", {"DELETE"}),
+    ("/health", {"GET", "HEAD"}),
+    ("/", {"GET", "HEAD"}),
+]
+
+
+@pytest.mark.parametrize(("path", "allowed"), ALLOWED)
+async def test_a_wrong_method_is_told_which_are_there(
+    desk: Any, path: str, allowed: set[str]
+) -> None:
+    for method in {"GET", "POST", "PUT", "DELETE", "OPTIONS", "FOO"} - allowed:
+        answer = await desk.ask(method, path)
+        problem(answer, 405, "bad_request")
+        assert {m.strip() for m in answer.headers["allow"].split(",")} == allowed
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "FOO"])
+async def test_where_nothing_is_no_method_is_any_better(desk: Any, method: str) -> None:
+    for path in ("/v1/nope", "/v1/events/", "/nope.js"):
+        answer = await desk.ask(method, path)
+        problem(answer, 404, "not_found")
+        assert answer.headers["allow"] is None
+    problem(await desk.ask(method, "/v1/nope", token="wrong"), 401, "unauthorized")
 
 
 async def test_head_is_answered_like_get_without_the_body(desk: Any) -> None:
