@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from antiphon.gateway.guard import Claims, Rules
+from antiphon.gateway.guard import PRIVATE, Claims, Rules
 from antiphon.gateway.names import tcp_names
+from antiphon.gateway.operations import Right
 
 RULES = Rules(tcp_names("127.0.0.1", 7117))
 READ = Claims(
@@ -89,9 +91,18 @@ def test_with_a_cookie_a_change_needs_the_header_of_our_own() -> None:
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_another_page_of_this_machine_cannot_even_read_by_cookie(site: str) -> None:
     """Another port is the same site to a cookie, but not the same origin."""
-    assert RULES.refusal(replace(READ, site=(site,))) is not None
-    assert RULES.refusal(replace(READ, site=(site,), token=True)) is None
-    assert RULES.refusal(replace(READ, site=(site,), path="/")) is None
+    for path in ("/v1/events", "/metrics", "/asyncapi.json"):
+        foreign = replace(READ, site=(site,), path=path)
+        assert RULES.refusal(foreign) is not None
+        assert RULES.refusal(replace(foreign, token=True)) is None
+    for path in ("/", "/assets/main.js", "/health", "/docs", "/openapi.json"):
+        assert RULES.refusal(replace(READ, site=(site,), path=path)) is None
+
+
+async def test_every_operation_that_a_cookie_opens_is_private(desk: Any) -> None:
+    for operation in desk.gateway._http.operations:
+        if operation.right is not Right.ANYBODY:
+            assert operation.path.startswith(PRIVATE), operation.path
 
 
 def test_the_page_itself_reads_without_origin() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.bus.store import StoreCorrupt, StoreUnavailable
+from antiphon.bus.store import StoreCorrupt, StoreStatus, StoreUnavailable
 from antiphon.errors import Overloaded, StorageUnavailable
 from antiphon.gateway.limits import BODY_BYTES
 
@@ -177,6 +177,33 @@ async def test_only_json_is_taken(desk: Any) -> None:
     assert (await desk.ask("POST", "/v1/events", '{"topic":"a"}', with_charset)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Encoding": "gzip"}, 415),
+        ({"Content-Encoding": "identity, deflate"}, 415),
+        ({"Content-Encoding": "Identity"}, 200),
+        ({"Content-Type": "application/json; charset=latin-1"}, 415),
+        ({"Content-Type": 'application/json; v=1;Charset="UTF-16"'}, 415),
+        ({"Content-Type": 'application/json; charset="UTF-8"'}, 200),
+        ({"Content-Type": "application/cloudevents+json; charset=latin-1"}, 415),
+    ],
+    ids=str,
+)
+async def test_what_is_packed_or_in_another_charset_is_refused(
+    desk: Any, headers: dict[str, str], status: int
+) -> None:
+    answer = await desk.ask("POST", "/v1/events", '{"topic":"a"}', headers)
+    if status == 200:
+        assert answer.status == 200
+    else:
+        problem(answer, status, "bad_request")
+        assert desk.bus.head == 0
+    for path in ("/v1/shutdown", "/v1/login"):
+        packed = await desk.ask("POST", path, b"{}", {"Content-Encoding": "br"})
+        problem(packed, 415, "bad_request")
+
+
 async def test_a_level_is_one_of_three(desk: Any) -> None:
     answer = await desk.post("/v1/events?level=none", {"topic": "a"})
     assert answer.json()["results"][0]["seq"] is None
@@ -275,6 +302,25 @@ async def test_a_bad_query_is_refused_by_its_code(desk: Any, query: str, code: s
     problem(await desk.ask("GET", f"/v1/events?{query}"), 400, code)
 
 
+async def test_every_operation_refuses_parameters_that_it_does_not_know(desk: Any) -> None:
+    for operation in desk.gateway._http.operations:
+        path = re.sub(r"{[^}]*}", "1", operation.path)
+        answer = await desk.ask(operation.method, f"{path}?levle=none", b"{}")
+        detail = problem(answer, 400, "bad_request")["detail"]
+        assert "unknown parameter levle" in detail
+        assert all(parameter.name in detail for parameter in operation.query)
+
+
+async def test_a_parameter_is_given_twice_only_where_it_is_a_list(desk: Any) -> None:
+    event = {"topic": "a"}
+    answer = await desk.post("/v1/events?level=none&level=synced", event)
+    assert "level is given twice" in problem(answer, 400, "bad_request")["detail"]
+    for path in ("events?limit=1&limit=1", "topics?after=a&after=b", "stream?from=now&from=now"):
+        problem(await desk.ask("GET", f"/v1/{path}"), 400, "bad_request")
+    assert set(desk.bus.log.topics) <= {"_sys.audit.denied"}
+    await desk.get("/v1/events?pattern=a&pattern=b")
+
+
 async def test_events_that_are_not_there_are_not_found(desk: Any) -> None:
     for seq in ("1", "0", "999999"):
         problem(await desk.ask("GET", f"/v1/events/{seq}"), 404, "not_found")
@@ -308,7 +354,6 @@ async def test_unknown_actors_are_not_found_and_root_is_not_killed(desk: Any) ->
     problem(await desk.ask("POST", "/v1/actors/no/such/kill", b"{}"), 404, "not_found")
     for key in ("root", "user"):
         problem(await desk.ask("POST", f"/v1/actors/{key}/kill", b"{}"), 403, "forbidden")
-    problem(await desk.ask("GET", "/v1/actors/log/bus/kill"), 404, "not_found")
 
 
 async def test_workers_are_started_listed_and_stopped(desk: Any) -> None:
@@ -328,6 +373,16 @@ async def test_health_needs_no_token_and_status_does(desk: Any) -> None:
     problem(await desk.ask("GET", "/v1/status", token=None), 401, "unauthorized")
 
 
+async def test_health_does_not_tell_strangers_what_the_log_says(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = StoreStatus("degraded", "/home/ann/data/log.db: database is locked")
+    monkeypatch.setattr(type(desk.bus), "status", told)
+    answer = await desk.ask("GET", "/health", token=None)
+    assert (answer.status, answer.json()["store"]) == (200, "degraded")
+    assert b"log.db" not in answer.body
+
+
 async def test_shutdown_is_asked_for_after_its_answer(desk: Any, until: Until) -> None:
     assert (await desk.ask("POST", "/v1/shutdown", b"{}")).status == 202
     await until(desk.shut_down.is_set)
@@ -336,9 +391,35 @@ async def test_shutdown_is_asked_for_after_its_answer(desk: Any, until: Until) -
 async def test_what_is_not_there_and_what_is_not_done_are_problems_too(desk: Any) -> None:
     problem(await desk.ask("GET", "/v1/nothing"), 404, "not_found")
     problem(await desk.ask("GET", "/nothing"), 404, "not_found")
-    answer = await desk.ask("DELETE", "/v1/events")
-    problem(answer, 405, "bad_request")
-    assert {m.strip() for m in answer.headers["allow"].split(",")} == {"GET", "HEAD", "POST"}
+
+
+ALLOWED = [
+    ("/v1/events", {"GET", "HEAD", "POST"}),
+    ("/v1/shutdown", {"POST"}),
+    ("/v1/actors/log/bus/kill", {"POST"}),
+    ("/v1/tokens/ann", {"DELETE"}),
+    ("/health", {"GET", "HEAD"}),
+    ("/", {"GET", "HEAD"}),
+]
+
+
+@pytest.mark.parametrize(("path", "allowed"), ALLOWED)
+async def test_a_wrong_method_is_told_which_are_there(
+    desk: Any, path: str, allowed: set[str]
+) -> None:
+    for method in {"GET", "POST", "PUT", "DELETE", "OPTIONS", "FOO"} - allowed:
+        answer = await desk.ask(method, path)
+        problem(answer, 405, "bad_request")
+        assert {m.strip() for m in answer.headers["allow"].split(",")} == allowed
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "FOO"])
+async def test_where_nothing_is_no_method_is_any_better(desk: Any, method: str) -> None:
+    for path in ("/v1/nope", "/v1/events/", "/nope.js"):
+        answer = await desk.ask(method, path)
+        problem(answer, 404, "not_found")
+        assert answer.headers["allow"] is None
+    problem(await desk.ask(method, "/v1/nope", token="wrong"), 401, "unauthorized")
 
 
 async def test_head_is_answered_like_get_without_the_body(desk: Any) -> None:

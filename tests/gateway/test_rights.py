@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from tests.gateway.test_sse import issued, left_waiting
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
 from antiphon.bus import ADMIN, Quota
+from antiphon.client.endpoint import Endpoint
+from antiphon.client.http import HttpClient
 from antiphon.gateway import Auth, Tokens
 from antiphon.gateway.operations import Right
 from antiphon.gateway.tokens import MOST, Grant, Rights, Secret, digest
@@ -188,6 +190,8 @@ async def test_a_token_is_told_once_and_listed_without_itself(desk: Desk, tmp_pa
 CANNOT = [
     ({"name": "a b"}, "bad_request", "1 to 64"),
     ({"name": "system"}, "bad_request", "gives itself"),
+    ({"name": "."}, "bad_request", "dots alone"),
+    ({"name": ".."}, "bad_request", "dots alone"),
     ({"name": "ann", "pub": ["_sys.*"]}, "invalid_pattern", "can't be granted"),
     ({"name": "ann", "sub": ["a..b"]}, "invalid_pattern", "a..b"),
     ({"name": "ann", "sub": ["a"] * 33}, "bad_request", "at most 32 sub"),
@@ -207,6 +211,18 @@ async def test_what_cannot_be_issued_is_refused_by_the_rule(desk: Desk) -> None:
         answer = await desk.post("/v1/tokens", ask)
         body = problem(answer, 404 if code == "not_found" else 400, code)
         assert why in body["detail"]
+    assert await desk.get("/v1/tokens") == []
+
+
+async def test_a_name_of_dots_from_before_is_read_and_revoked(desk: Desk, tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "older.json")
+    kept = Secret(hash=digest("secret"), created=desk.gateway._auth.now())
+    tokens.put(Grant("..", Rights(), (kept,)))
+    tokens.save(tokens.encode())
+    (older,) = Tokens(tmp_path / "older.json")
+    desk.gateway._auth.tokens.put(older)
+    with HttpClient(Endpoint(f"http://127.0.0.1:{desk.port}", TOKEN)) as client:
+        await asyncio.to_thread(client.revoke_token, "..")
     assert await desk.get("/v1/tokens") == []
 
 
@@ -425,6 +441,68 @@ async def test_a_new_admin_token_ends_the_old_one_its_cookies_and_its_sockets(
     await until(lambda: topic in desk.bus.log.topics)
     page = await desk.get(f"/v1/events?pattern={topic}", token=fresh)
     assert page["events"][0]["payload"] == {"by": "admin"}
+
+
+SLOW = [
+    ("POST", "/v1/tokens", {"name": "mine", "roles": ["admin"]}),
+    ("POST", "/v1/events", {"topic": "a.b"}),
+    ("POST", "/v1/workers", {"argv": ["ls"], "name": "w"}),
+    ("POST", "/v1/forget", {"pattern": "a.*"}),
+    ("PUT", "/v1/schemas/a.b", {"type": "object"}),
+    ("POST", "/v1/admin-token", {}),
+]
+
+
+@asynccontextmanager
+async def half_sent(
+    desk: Desk, method: str, path: str, body: dict[str, Any], token: str
+) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """A request that the server has let in and waits for; gives what sends the rest."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", desk.port)
+    first, rest = (raw := json.dumps(body).encode())[:1], raw[1:]
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{desk.port}\r\nExpect: 100-continue\r\n"
+    head += f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    writer.write(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(raw), first))
+
+    async def finish() -> int:
+        writer.write(rest)
+        return int((await reader.readuntil(b"\r\n\r\n")).split()[1])
+
+    try:
+        async with asyncio.timeout(10):
+            assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+            yield finish
+    finally:
+        writer.transport.abort()
+
+
+async def ended(desk: Desk, clock: Clock, how: str) -> None:
+    match how:
+        case "revoked":
+            await revoke(desk, "boss")
+        case "expired":
+            clock.now += 60
+        case "replaced":
+            await desk.issue("boss", roles=["admin"], replace=True)
+        case "narrowed":
+            await desk.issue("boss", sub=["a.*"], replace=True, overlap_s=30)
+        case _:
+            assert (await desk.post("/v1/admin-token", {})).status == 201
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "replaced", "narrowed", "rotated"])
+async def test_a_body_that_comes_slowly_does_nothing_by_rights_that_ended_meanwhile(
+    desk: Desk, clock: Clock, how: str
+) -> None:
+    boss = await desk.issue("boss", roles=["admin"], expires_in_s=60)
+    async with AsyncExitStack() as stack:
+        token = TOKEN if how == "rotated" else boss
+        slow = [await stack.enter_async_context(half_sent(desk, *ask, token)) for ask in SLOW]
+        await ended(desk, clock, how)
+        assert {await finish() for finish in slow} == {403 if how == "narrowed" else 401}
+    assert desk.gateway._auth.tokens.get("mine") is None
+    assert "a.b" not in desk.bus.log.topics
+    assert desk.bus.schemas() == {}
 
 
 # --- the page -----------------------------------------------------------------------------

@@ -21,6 +21,9 @@ from antiphon.gateway.problems import problem_response, reject_socket
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER = b"x-antiphon"
+PRIVATE = ("/v1/", "/metrics", "/asyncapi.json")
+"""Where a cookie opens something; all else is the same for everybody: the page, its files,
+``/health`` and what describes the operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Rules:
         if claims.origin:
             if not _is_one_of(names.origins, claims.origin):
                 return _named("origin", claims.origin)
-        elif claims.path.startswith("/v1/") and not claims.socket:
+        elif claims.path.startswith(PRIVATE) and not claims.socket:
             return self._without_origin(claims)
         return self._forged(claims)
 

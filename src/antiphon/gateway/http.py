@@ -12,7 +12,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import request_response
 
 from antiphon.actors import ActorSystem
 from antiphon.bus import Bus, Principal
@@ -96,14 +96,13 @@ class Http:
 
     def app(self) -> Starlette:
         """The routes as an ASGI application."""
-        found = [
-            *routes(self.operations, self._who),
-            Route("/v1/{rest:path}", self._nowhere),
-            Route("/{name:path}", self._page.__call__),
-        ]
-        return Starlette(
-            routes=found, exception_handlers={**HANDLERS, BusError: self._on_bus_error}
+        app = Starlette(
+            routes=routes(self.operations, self._who),
+            exception_handlers={**HANDLERS, BusError: self._on_bus_error},
         )
+        app.router.redirect_slashes = False
+        app.router.default = request_response(self._elsewhere)  # a route would hide every 405
+        return app
 
     def pass_of(self, headers: list[tuple[bytes, bytes]]) -> Pass | None:
         """What opens a request: the token, and only without one the cookie."""
@@ -141,7 +140,9 @@ class Http:
         keep_pass(request, passed)
         return passed.principal
 
-    async def _nowhere(self, request: Request) -> Response:
+    async def _elsewhere(self, request: Request) -> Response:
+        if not request.scope["path"].startswith("/v1/"):
+            return await self._page(request)
         self._known(request)
         raise NotFound(f"nothing is at {cut(request.url.path)}", value=request.url.path)
 

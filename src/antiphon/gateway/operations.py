@@ -16,8 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from antiphon.bus import Access, Principal
-from antiphon.errors import Forbidden
+from antiphon.errors import BadRequest, Forbidden, cut
+from antiphon.gateway.bodies import keep_body
 from antiphon.gateway.holds import Pass
+from antiphon.gateway.limits import BODY_BYTES
 from antiphon.gateway.traffic import VISIT, Visit
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -78,9 +80,10 @@ class Operation:
         parts: What stands in the path, in order.
         body: The type of the JSON body; None if there is none.
         optional_body: It may be absent.
+        body_bytes: It has so many at most.
         answers: The type of the JSON answer; None if there is none.
         status: Of the answer when all went well.
-        query: Its parameters; no others are known to it.
+        query: Its parameters; any other is refused.
         codes: Refusals of its own, beside those that every operation knows.
         takes: What the body can be besides *body*.
         gives: What the answer can be besides *answers*.
@@ -94,6 +97,7 @@ class Operation:
     right: Right = Right.KNOWN
     body: Any = None
     optional_body: bool = False
+    body_bytes: int = BODY_BYTES
     answers: Any = None
     status: int = 200
     query: tuple[Parameter, ...] = ()
@@ -109,6 +113,11 @@ class Operation:
         """As people write it."""
         return f"{self.method} {self.path.replace(':path}', '}')}"
 
+    @property
+    def reads_body(self) -> bool:
+        """Whether a request is answered only once its body is there."""
+        return self.body is not None or self.optional_body or bool(self.takes)
+
 
 def check_right(operation: Operation, principal: Principal) -> None:
     """Let *principal* pass, or not.
@@ -123,6 +132,23 @@ def check_right(operation: Operation, principal: Principal) -> None:
         raise Forbidden(
             f"{operation.method} {operation.path} needs the role {role}, {principal.name} lacks it"
         )
+
+
+def check_query(operation: Operation, names: Iterable[str]) -> None:
+    """Let the query pass whose parameters have these *names*, or not.
+
+    Raises:
+        BadRequest: One is unknown to the operation, or is given twice and no list.
+    """
+    known = {parameter.name: parameter for parameter in operation.query}
+    seen: set[str] = set()
+    for name in names:
+        if name not in known:
+            others = f"known are {', '.join(known)}" if known else "none are known"
+            raise BadRequest(f"unknown parameter {cut(name)}, {others}", value=name)
+        if name in seen and not known[name].repeated:
+            raise BadRequest(f"{name} is given twice", value=name)
+        seen.add(name)
 
 
 def keep_pass(request: Request, passed: Pass) -> None:
@@ -166,6 +192,11 @@ def _route(
         method = "GET" if request.method == "HEAD" else request.method
         operation = methods[method]
         request.scope.setdefault(VISIT, Visit()).operation = names[method]
-        return await operation.handle(request, who(operation, request))
+        principal = who(operation, request)
+        if operation.reads_body:
+            await keep_body(request, limit=operation.body_bytes)
+            principal = who(operation, request)  # whose it is now: a body may come slowly
+        check_query(operation, (name for name, _ in request.query_params.multi_items()))
+        return await operation.handle(request, principal)
 
     return Route(path, answer, methods=list(methods))

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 FOLDER = Path(__file__).parent.parent / "web"
 FOREVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
+METHODS = ("GET", "HEAD")
 NOT_BUILT = "Antiphon is running, but its page has not been built: run `make web`.\n"
 
 
@@ -28,15 +29,17 @@ class Page:
         self._folder = folder
 
     async def __call__(self, request: Request) -> Response:
-        name = request.path_params["name"] or "index.html"
+        name = request.scope["path"].removeprefix("/") or "index.html"
         body = await run_in_threadpool(self._read, name)
-        if body is not None:
-            keep = FOREVER if name.startswith("assets/") else ASK_AGAIN
-            kind = mimetypes.guess_type(name)[0] or "text/plain"
-            return Response(body, headers={"cache-control": keep}, media_type=kind)
-        if name == "index.html":
+        if body is None and name != "index.html":
+            raise HTTPException(404)
+        if request.method not in METHODS:
+            raise HTTPException(405, headers={"Allow": ", ".join(METHODS)})
+        if body is None:
             return PlainTextResponse(NOT_BUILT, headers={"cache-control": "no-store"})
-        raise HTTPException(404)
+        keep = FOREVER if name.startswith("assets/") else ASK_AGAIN
+        kind = mimetypes.guess_type(name)[0] or "text/plain"
+        return Response(body, headers={"cache-control": keep}, media_type=kind)
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -14,7 +14,7 @@ from antiphon.bus.event_rules import decode_publish
 from antiphon.errors import BadRequest, BusError, NotFound, cut
 from antiphon.gateway.answers import json, json_bytes
 from antiphon.gateway.audit import Refusals
-from antiphon.gateway.bodies import read_body, read_json
+from antiphon.gateway.bodies import body_of, json_of
 from antiphon.gateway.cloudevents import (
     BATCHED,
     JSON,
@@ -133,7 +133,7 @@ class EventRoutes:
 
     async def _publish(self, request: Request, principal: Principal) -> Response:
         level = _level(request)
-        events = await _events_of(request)
+        events = _events_of(request)
         if isinstance(events, EventIn):
             (one,) = submit(self._bus, [events], principal, level)
             return json(PublishReply(results=[await result(one, self._patience)]))
@@ -183,12 +183,12 @@ class EventRoutes:
 FORMS = (JSON, STRUCTURED, BATCHED)
 
 
-async def _events_of(request: Request) -> EventIn | list[EventIn | BusError]:
+def _events_of(request: Request) -> EventIn | list[EventIn | BusError]:
     """What the request wants published, as plain JSON or as CloudEvents."""
     mode = mode_of(request.headers.raw)
     if mode is None:
-        return decode_publish(await read_json(request))
-    return read_cloudevents(mode, request.headers.raw, await read_body(request))
+        return decode_publish(json_of(request))
+    return read_cloudevents(mode, request.headers.raw, body_of(request))
 
 
 def _accept(request: Request) -> str:

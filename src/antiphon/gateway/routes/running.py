@@ -13,7 +13,7 @@ from antiphon.bus import Principal
 from antiphon.errors import Forbidden, NotFound, cut
 from antiphon.gateway.answers import json
 from antiphon.gateway.audit import Audit
-from antiphon.gateway.bodies import decode, read_json
+from antiphon.gateway.bodies import decode, json_of
 from antiphon.gateway.operations import Operation, Parameter, Right
 from antiphon.messages import ActorInfo, WorkerInfo, WorkerStart
 
@@ -96,7 +96,7 @@ class RunningRoutes:
         return json(self._system.actors())
 
     async def _kill(self, request: Request, principal: Principal) -> Response:
-        await read_json(request, empty=True)
+        json_of(request, empty=True)
         key = request.path_params["key"]
         ref = self._system.lookup(key)
         if ref is None:
@@ -113,7 +113,7 @@ class RunningRoutes:
         return json(await self._workers.list())
 
     async def _start(self, request: Request, principal: Principal) -> Response:
-        ask = decode(await read_json(request), WorkerStart)
+        ask = decode(json_of(request), WorkerStart)
         started = await self._workers.start(ask)
         self._audit.did("worker.started", {"worker": started.id, "run": started.run}, principal)
         return json(started, status=201)

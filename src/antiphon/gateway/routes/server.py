@@ -15,7 +15,7 @@ from antiphon.errors import Unauthorized
 from antiphon.gateway.answers import json
 from antiphon.gateway.audit import Audit
 from antiphon.gateway.auth import Auth, cookie_name
-from antiphon.gateway.bodies import decode, read_json
+from antiphon.gateway.bodies import decode, json_of
 from antiphon.gateway.limits import LOGIN_BYTES
 from antiphon.gateway.operations import Operation, Right
 from antiphon.messages import Health, Login
@@ -63,6 +63,7 @@ class ServerRoutes:
                 handle=self._login,
                 right=Right.ANYBODY,
                 body=Login,
+                body_bytes=LOGIN_BYTES,
                 status=204,
                 codes=("unauthorized",),
             ),
@@ -95,12 +96,11 @@ class ServerRoutes:
                 head=self._bus.head,
                 epoch=self._bus.epoch,
                 store=status.state,
-                message=status.message,
             )
         )
 
     async def _login(self, request: Request, principal: Principal) -> Response:
-        login = decode(await read_json(request, limit=LOGIN_BYTES), Login)
+        login = decode(json_of(request), Login)
         passed = self._auth.by_token(login.token)
         if passed is None:
             raise Unauthorized("this token is not known")
@@ -121,7 +121,7 @@ class ServerRoutes:
         return json(self._status())
 
     async def _end(self, request: Request, principal: Principal) -> Response:
-        await read_json(request, empty=True)
+        json_of(request, empty=True)
         self._audit.did("server.shutdown", {}, principal)
         response = json({"status": "shutting down"}, status=202)
         response.background = BackgroundTask(self._end_server)

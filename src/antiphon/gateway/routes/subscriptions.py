@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from antiphon.bus import Bus, Principal
 from antiphon.gateway.answers import json
-from antiphon.gateway.bodies import decode, read_json
+from antiphon.gateway.bodies import decode, json_of
 from antiphon.gateway.operations import Content, Operation, Parameter
 from antiphon.gateway.queries import stream_of
 from antiphon.gateway.register import Register
@@ -96,7 +96,7 @@ class SubscriptionRoutes:
         return Response(status_code=204)
 
     async def _resume(self, request: Request, principal: Principal) -> Response:
-        body = await read_json(request, empty=True)
+        body = json_of(request, empty=True)
         ask = decode(body, Resume) if body else Resume()
         name = request.path_params["name"]
         done = await self._bus.resume_durable(name, skip=ask.skip, principal=principal)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from antiphon.bus import Principal
 from antiphon.gateway.answers import json
-from antiphon.gateway.bodies import decode, read_json
+from antiphon.gateway.bodies import decode, json_of
 from antiphon.gateway.holds import Pass
 from antiphon.gateway.issuing import Issuer
 from antiphon.gateway.limits import LOGIN_BYTES
@@ -46,6 +46,7 @@ class TokenRoutes:
                 handle=self._create,
                 right=Right.ADMIN,
                 body=TokenCreate,
+                body_bytes=LOGIN_BYTES * 16,
                 answers=TokenIssued,
                 status=201,
                 codes=("invalid_pattern", "not_found", "overloaded", "storage_unavailable"),
@@ -80,7 +81,7 @@ class TokenRoutes:
         return json(self._issuer.list())
 
     async def _create(self, request: Request, principal: Principal) -> Response:
-        ask = decode(await read_json(request, limit=LOGIN_BYTES * 16), TokenCreate)
+        ask = decode(json_of(request), TokenCreate)
         return json(await self._issuer.create(ask, principal), status=201)
 
     async def _revoke(self, request: Request, principal: Principal) -> Response:
@@ -88,7 +89,7 @@ class TokenRoutes:
         return Response(status_code=204)
 
     async def _rotate(self, request: Request, principal: Principal) -> Response:
-        await read_json(request, empty=True)
+        json_of(request, empty=True)
         token, passed = await self._issuer.rotate(principal)
         return json(TokenIssued(token=token, info=_info(passed)), status=201)
 

@@ -12,7 +12,7 @@ from antiphon.bus import JANITOR, Bus, Principal, ReportRetention, forget
 from antiphon.bus.store import StoreCorrupt, StoreUnavailable
 from antiphon.errors import ActorDead, StorageUnavailable
 from antiphon.gateway.answers import json
-from antiphon.gateway.bodies import decode, read_json
+from antiphon.gateway.bodies import decode, json_of
 from antiphon.gateway.limits import TOPICS
 from antiphon.gateway.operations import Operation, Parameter, Right
 from antiphon.gateway.queries import topics_of
@@ -104,9 +104,7 @@ class TopicRoutes:
         return json({name: schema for name, schema in found.items() if may_see(name)})
 
     async def _set_schema(self, request: Request, principal: Principal) -> Response:
-        return await self._change(
-            request, principal, decode(await read_json(request), dict[str, Any])
-        )
+        return await self._change(request, principal, decode(json_of(request), dict[str, Any]))
 
     async def _remove_schema(self, request: Request, principal: Principal) -> Response:
         return await self._change(request, principal, None)
@@ -123,7 +121,7 @@ class TopicRoutes:
         return json(report)
 
     async def _forget(self, request: Request, principal: Principal) -> Response:
-        ask = decode(await read_json(request), Forget)
+        ask = decode(json_of(request), Forget)
         try:
             done = await forget(
                 self._bus, pattern=ask.pattern, id=ask.id, principal=principal, dry_run=ask.dry_run
