@@ -267,6 +267,25 @@ async def test_a_bad_query_is_refused_by_its_code(desk: Any, query: str, code: s
     problem(await desk.ask("GET", f"/v1/events?{query}"), 400, code)
 
 
+async def test_every_operation_refuses_parameters_that_it_does_not_know(desk: Any) -> None:
+    for operation in desk.gateway._http.operations:
+        path = re.sub(r"{[^}]*}", "1", operation.path)
+        answer = await desk.ask(operation.method, f"{path}?levle=none", b"{}")
+        detail = problem(answer, 400, "bad_request")["detail"]
+        assert "unknown parameter levle" in detail
+        assert all(parameter.name in detail for parameter in operation.query)
+
+
+async def test_a_parameter_is_given_twice_only_where_it_is_a_list(desk: Any) -> None:
+    event = {"topic": "a"}
+    answer = await desk.post("/v1/events?level=none&level=synced", event)
+    assert "level is given twice" in problem(answer, 400, "bad_request")["detail"]
+    for path in ("events?limit=1&limit=1", "topics?after=a&after=b", "stream?from=now&from=now"):
+        problem(await desk.ask("GET", f"/v1/{path}"), 400, "bad_request")
+    assert set(desk.bus.log.topics) <= {"_sys.audit.denied"}
+    await desk.get("/v1/events?pattern=a&pattern=b")
+
+
 async def test_events_that_are_not_there_are_not_found(desk: Any) -> None:
     for seq in ("1", "0", "999999"):
         problem(await desk.ask("GET", f"/v1/events/{seq}"), 404, "not_found")

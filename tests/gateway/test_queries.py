@@ -37,7 +37,6 @@ def test_times_are_read_with_their_offset_however_the_plus_came() -> None:
         ("since", "2026-01-02T03:04:05"),
         ("after", "now"),
         ("before", "last"),
-        ("colour", "red"),
     ],
 )
 def test_what_cannot_be_read_is_refused(pair: tuple[str, str]) -> None:
@@ -45,16 +44,7 @@ def test_what_cannot_be_read_is_refused(pair: tuple[str, str]) -> None:
         query_of([pair])
 
 
-def test_a_parameter_given_twice_is_refused() -> None:
-    with pytest.raises(BadRequest, match="twice"):
-        query_of([("limit", "1"), ("limit", "2")])
-    with pytest.raises(BadRequest, match="unknown"):
-        topics_of([("order", "asc")])
-
-
 @pytest.mark.parametrize("limit", ["0", "10001", "-1", "x", ""])
 def test_a_list_of_topics_has_a_bound(limit: str) -> None:
     with pytest.raises(BadRequest, match="limit must be"):
         topics_of([("limit", limit)])
-    with pytest.raises(BadRequest, match="after is given twice"):
-        topics_of([("after", "a"), ("after", "b")])

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from antiphon.bus import Access, Principal
-from antiphon.errors import Forbidden
+from antiphon.errors import BadRequest, Forbidden, cut
 from antiphon.gateway.bodies import keep_body
 from antiphon.gateway.holds import Pass
 from antiphon.gateway.limits import BODY_BYTES
@@ -83,7 +83,7 @@ class Operation:
         body_bytes: It has so many at most.
         answers: The type of the JSON answer; None if there is none.
         status: Of the answer when all went well.
-        query: Its parameters; no others are known to it.
+        query: Its parameters; any other is refused.
         codes: Refusals of its own, beside those that every operation knows.
         takes: What the body can be besides *body*.
         gives: What the answer can be besides *answers*.
@@ -134,6 +134,23 @@ def check_right(operation: Operation, principal: Principal) -> None:
         )
 
 
+def check_query(operation: Operation, names: Iterable[str]) -> None:
+    """Let the query pass whose parameters have these *names*, or not.
+
+    Raises:
+        BadRequest: One is unknown to the operation, or is given twice and no list.
+    """
+    known = {parameter.name: parameter for parameter in operation.query}
+    seen: set[str] = set()
+    for name in names:
+        if name not in known:
+            others = f"known are {', '.join(known)}" if known else "none are known"
+            raise BadRequest(f"unknown parameter {cut(name)}, {others}", value=name)
+        if name in seen and not known[name].repeated:
+            raise BadRequest(f"{name} is given twice", value=name)
+        seen.add(name)
+
+
 def keep_pass(request: Request, passed: Pass) -> None:
     """Let handlers know by which token the request came."""
     request.state.passed = passed
@@ -179,6 +196,7 @@ def _route(
         if operation.reads_body:
             await keep_body(request, limit=operation.body_bytes)
             principal = who(operation, request)  # whose it is now: a body may come slowly
+        check_query(operation, (name for name, _ in request.query_params.multi_items()))
         return await operation.handle(request, principal)
 
     return Route(path, answer, methods=list(methods))

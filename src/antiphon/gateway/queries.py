@@ -1,4 +1,7 @@
-"""Query strings of ``/v1/events`` and ``/v1/topics``: what may stand there, what it means. Pure."""
+"""What the query strings of events, streams and topics mean. Pure.
+
+Which parameters there are, and how often, is in the table: ``operations.py`` has checked it.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,6 @@ from antiphon.bus.position import START_WORDS
 from antiphon.errors import BadRequest, cut
 from antiphon.gateway.limits import TOPICS
 
-SINGLE = frozenset(
-    {"after", "before", "order", "since", "until", "type", "source", "correlation_id", "limit"}
-)
 TIMES = frozenset({"since", "until"})
 
 
@@ -22,17 +22,9 @@ def topics_of(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], str, int]:
     """The patterns of a list of topics, the name that it goes on after, and how many it has.
 
     Raises:
-        BadRequest: There is another parameter, or one of these is given twice or can't be read.
+        BadRequest: *limit* can't be read.
     """
-    patterns, rest = _split(pairs)
-    given: dict[str, str] = {}
-    for name, text in rest:
-        if name not in ("after", "limit"):
-            known = "pattern, after, limit"
-            raise BadRequest(f"unknown parameter {cut(name)}, known are {known}", value=name)
-        if name in given:
-            raise BadRequest(f"{name} is given twice", value=text)
-        given[name] = text
+    patterns, given = _split(pairs)
     limit = _number(given.get("limit", str(TOPICS)))
     if not 1 <= limit <= TOPICS:
         raise BadRequest(
@@ -45,19 +37,10 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], dict[str, Any
     """The patterns and the arguments of ``Bus.query``.
 
     Raises:
-        BadRequest: A parameter is unknown, given twice, or can't be read.
+        BadRequest: A parameter can't be read.
     """
     patterns, rest = _split(pairs)
-    given: dict[str, Any] = {}
-    for name, text in rest:
-        if name not in SINGLE:
-            known = ", ".join(sorted(SINGLE))
-            raise BadRequest(
-                f"unknown parameter {cut(name)}, known are pattern, {known}", value=name
-            )
-        if name in given:
-            raise BadRequest(f"{name} is given twice", value=text)
-        given[name] = _value(name, text)
+    given = {name: _value(name, text) for name, text in rest.items()}
     if given.get("before") is not None:
         given.setdefault("order", "desc")
     return patterns, given
@@ -72,18 +55,9 @@ def stream_of(
         last_event_id: A browser's, which comes back: it has seen more than its address says.
 
     Raises:
-        BadRequest: A parameter is unknown, given twice, or no start.
+        BadRequest: They are no start.
     """
-    patterns, rest = _split(pairs)
-    given: dict[str, str] = {}
-    for name, text in rest:
-        if name not in ("after", "from"):
-            raise BadRequest(
-                f"unknown parameter {cut(name)}, known are pattern, after, from", value=name
-            )
-        if name in given:
-            raise BadRequest(f"{name} is given twice", value=text)
-        given[name] = text
+    patterns, given = _split(pairs)
     if len(given) > 1:
         raise BadRequest("a stream starts by after or by from, not by both")
     after, word = given.get("after"), given.get("from", "now")
@@ -96,15 +70,10 @@ def stream_of(
     return patterns, last_event_id or (word if after is None else after)
 
 
-def _split(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], list[tuple[str, str]]]:
-    patterns: list[str] = []
-    rest: list[tuple[str, str]] = []
-    for name, text in pairs:
-        if name == "pattern":
-            patterns.append(text)
-        else:
-            rest.append((name, text))
-    return patterns or ["*"], rest
+def _split(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], dict[str, str]]:
+    given = list(pairs)
+    patterns = [text for name, text in given if name == "pattern"]
+    return patterns or ["*"], {name: text for name, text in given if name != "pattern"}
 
 
 def _value(name: str, text: str) -> object:
