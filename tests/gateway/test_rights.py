@@ -20,6 +20,8 @@ from tests.gateway.test_sse import issued, left_waiting
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
 from antiphon.bus import ADMIN, Quota
+from antiphon.client.endpoint import Endpoint
+from antiphon.client.http import HttpClient
 from antiphon.gateway import Auth, Tokens
 from antiphon.gateway.operations import Right
 from antiphon.gateway.tokens import MOST, Grant, Rights, Secret, digest
@@ -188,6 +190,8 @@ async def test_a_token_is_told_once_and_listed_without_itself(desk: Desk, tmp_pa
 CANNOT = [
     ({"name": "a b"}, "bad_request", "1 to 64"),
     ({"name": "system"}, "bad_request", "gives itself"),
+    ({"name": "."}, "bad_request", "dots alone"),
+    ({"name": ".."}, "bad_request", "dots alone"),
     ({"name": "ann", "pub": ["_sys.*"]}, "invalid_pattern", "can't be granted"),
     ({"name": "ann", "sub": ["a..b"]}, "invalid_pattern", "a..b"),
     ({"name": "ann", "sub": ["a"] * 33}, "bad_request", "at most 32 sub"),
@@ -207,6 +211,18 @@ async def test_what_cannot_be_issued_is_refused_by_the_rule(desk: Desk) -> None:
         answer = await desk.post("/v1/tokens", ask)
         body = problem(answer, 404 if code == "not_found" else 400, code)
         assert why in body["detail"]
+    assert await desk.get("/v1/tokens") == []
+
+
+async def test_a_name_of_dots_from_before_is_read_and_revoked(desk: Desk, tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "older.json")
+    kept = Secret(hash=digest("secret"), created=desk.gateway._auth.now())
+    tokens.put(Grant("..", Rights(), (kept,)))
+    tokens.save(tokens.encode())
+    (older,) = Tokens(tmp_path / "older.json")
+    desk.gateway._auth.tokens.put(older)
+    with HttpClient(Endpoint(f"http://127.0.0.1:{desk.port}", TOKEN)) as client:
+        await asyncio.to_thread(client.revoke_token, "..")
     assert await desk.get("/v1/tokens") == []
 
 

@@ -16,7 +16,16 @@ from antiphon.errors import BadRequest, NotFound, Overloaded, StartError, Storag
 from antiphon.gateway.audit import Audit
 from antiphon.gateway.auth import Auth, make_token
 from antiphon.gateway.holds import Pass
-from antiphon.gateway.tokens import MOST, Grant, Rights, Secret, check_name, digest, new_secret
+from antiphon.gateway.tokens import (
+    MOST,
+    Grant,
+    Rights,
+    Secret,
+    check_name,
+    check_new_name,
+    digest,
+    new_secret,
+)
 from antiphon.messages import TokenCreate, TokenInfo, TokenIssued
 
 EXPIRES_S = 100 * 365 * 24 * 3600
@@ -197,7 +206,7 @@ class Issuer:
 
 
 def _check(ask: TokenCreate) -> None:
-    check_name(ask.name)
+    check_new_name(ask.name)
     if ask.expires_in_s is not None and not 1 <= ask.expires_in_s <= EXPIRES_S:
         raise BadRequest(
             f"expires_in_s must be from 1 to {EXPIRES_S}, got {ask.expires_in_s:g}",

@@ -247,6 +247,23 @@ class Tokens:
             write_private(self._path, data)
 
 
+def check_new_name(name: str) -> str:
+    """*name*, if a token may get it.
+
+    Older files may have names of dots alone, so only here are they refused.
+
+    Raises:
+        BadRequest: It may not.
+    """
+    check_name(name)
+    if not name.strip("."):
+        raise BadRequest(
+            f"{name} is no name of a token: clients take dots alone in an address for a folder",
+            value=name,
+        )
+    return name
+
+
 def check_name(name: str) -> str:
     """*name*, if a token may have it.
 
