@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.bus.store import StoreCorrupt, StoreUnavailable
+from antiphon.bus.store import StoreCorrupt, StoreStatus, StoreUnavailable
 from antiphon.errors import Overloaded, StorageUnavailable
 from antiphon.gateway.limits import BODY_BYTES
 
@@ -336,6 +336,16 @@ async def test_health_needs_no_token_and_status_does(desk: Any) -> None:
     assert (health["status"], health["store"], health["head"]) == ("ok", "ok", 0)
     assert await desk.get("/v1/status") == {"head": 0}
     problem(await desk.ask("GET", "/v1/status", token=None), 401, "unauthorized")
+
+
+async def test_health_does_not_tell_strangers_what_the_log_says(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = StoreStatus("degraded", "/home/ann/data/log.db: database is locked")
+    monkeypatch.setattr(type(desk.bus), "status", told)
+    answer = await desk.ask("GET", "/health", token=None)
+    assert (answer.status, answer.json()["store"]) == (200, "degraded")
+    assert b"log.db" not in answer.body
 
 
 async def test_shutdown_is_asked_for_after_its_answer(desk: Any, until: Until) -> None:

@@ -262,14 +262,13 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the server is up, and what its log says."""
+    """Whether the server is up, and how its log is. What the log says is in ``/v1/status``."""
 
     status: Literal["ok", "degraded"]
     version: str
     head: int
     epoch: str
     store: str
-    message: str | None = None
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -254,14 +254,13 @@ export interface Gap {
   readonly cursor: string;
 }
 
-/** Whether the server is up, and what its log says. */
+/** Whether the server is up, and how its log is. What the log says is in ``/v1/status``. */
 export interface Health {
   readonly status: "ok" | "degraded";
   readonly version: string;
   readonly head: number;
   readonly epoch: string;
   readonly store: string;
-  readonly message: string | null;
 }
 
 /** The first frame, within 10 s. With a cookie the token may be absent. */

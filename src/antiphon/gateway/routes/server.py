@@ -96,7 +96,6 @@ class ServerRoutes:
                 head=self._bus.head,
                 epoch=self._bus.epoch,
                 store=status.state,
-                message=status.message,
             )
         )
 
