@@ -169,6 +169,33 @@ async def test_only_json_is_taken(desk: Any) -> None:
     assert (await desk.ask("POST", "/v1/events", '{"topic":"a"}', with_charset)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Encoding": "gzip"}, 415),
+        ({"Content-Encoding": "identity, deflate"}, 415),
+        ({"Content-Encoding": "Identity"}, 200),
+        ({"Content-Type": "application/json; charset=latin-1"}, 415),
+        ({"Content-Type": 'application/json; v=1;Charset="UTF-16"'}, 415),
+        ({"Content-Type": 'application/json; charset="UTF-8"'}, 200),
+        ({"Content-Type": "application/cloudevents+json; charset=latin-1"}, 415),
+    ],
+    ids=str,
+)
+async def test_what_is_packed_or_in_another_charset_is_refused(
+    desk: Any, headers: dict[str, str], status: int
+) -> None:
+    answer = await desk.ask("POST", "/v1/events", '{"topic":"a"}', headers)
+    if status == 200:
+        assert answer.status == 200
+    else:
+        problem(answer, status, "bad_request")
+        assert desk.bus.head == 0
+    for path in ("/v1/shutdown", "/v1/login"):
+        packed = await desk.ask("POST", path, b"{}", {"Content-Encoding": "br"})
+        problem(packed, 415, "bad_request")
+
+
 async def test_a_level_is_one_of_three(desk: Any) -> None:
     answer = await desk.post("/v1/events?level=none", {"topic": "a"})
     assert answer.json()["results"][0]["seq"] is None

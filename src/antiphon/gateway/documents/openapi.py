@@ -183,6 +183,8 @@ def _problems(row: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in sorted(codes):
         by_status[status[code]].append(code)
+    if row.reads_body:
+        by_status[415].append("bad_request")
     return {str(number): _problem(by_status[number]) for number in sorted(by_status)}
 
 
