@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from antiphon.app import Core, core
 from antiphon.bus import BUS, STORE, EventStore, publish_event, writer
-from antiphon.bus.store import Row, StoreUnavailable
+from antiphon.bus.store import Opened, Row, Stored, StoreUnavailable
 from antiphon.errors import StorageUnavailable
 from antiphon.stores import MemoryEventStore
 
@@ -80,19 +80,31 @@ async def test_closing_stores_what_waits_and_answers_everybody(
 
 
 class Faulty(MemoryEventStore):
-    """A store whose disk fails when told to."""
+    """A store whose disk fails when told to.
+
+    Attributes:
+        bugs: So many appends still end in an error of our own.
+        upkeep_bugs: As many turns of upkeep.
+        full: It takes nothing.
+        away: Nor can it be asked.
+        unreadable: It gives no stored event.
+        lose_answer: Of so many appends the answer gets lost; every second one is stored.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.bugs = 0
+        self.upkeep_bugs = 0
         self.full = False
+        self.away = False
+        self.unreadable = False
         self.lose_answer = 0
-        self.bug = False
 
     def append(self, rows: Sequence[Row], recorded_us: int) -> None:
-        if self.bug:
-            self.bug = False
+        if self.bugs:
+            self.bugs -= 1
             raise RuntimeError("a bug")
-        if self.full:
+        if self.full or (self.away and not self.lose_answer):
             raise StoreUnavailable("database or disk is full")
         if self.lose_answer and rows:
             self.lose_answer -= 1
@@ -100,6 +112,21 @@ class Faulty(MemoryEventStore):
                 super().append(rows, recorded_us)
             raise StoreUnavailable("the answer to COMMIT was lost", unknown=True)
         super().append(rows, recorded_us)
+
+    def tend(self, *, idle: bool) -> None:
+        if self.upkeep_bugs:
+            self.upkeep_bugs -= 1
+            raise RuntimeError("a bug")
+
+    def reopen(self) -> None:
+        if self.away:
+            raise StoreUnavailable("disk I/O error")
+        super().reopen()
+
+    def find_given(self, keys: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], Stored]:
+        if self.unreadable:
+            raise StoreUnavailable("disk I/O error")
+        return super().find_given(keys)
 
 
 async def test_a_full_disk_refuses_publishes_and_recovers_by_itself(
@@ -139,11 +166,63 @@ async def test_an_unknown_commit_is_settled_by_the_head_on_disk() -> None:
 async def test_a_bug_in_the_writer_restarts_its_owner_and_the_batch_is_kept() -> None:
     store = Faulty()
     async with core(store) as running:
-        store.bug = True
+        store.bugs = 1
         answer = await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)
         assert answer.seq == 1
-        [info] = [i for i in running.system.actors() if i.key == "log/store"]
-        assert info.restarts == 1
+        assert _restarts(running) == 1
+
+
+async def test_a_bug_right_after_an_adoption_is_told_to_the_new_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even if its ``pre_start`` isn't through by then."""
+    adopt = writer.Writer.adopt
+    adoptions: list[bool] = []
+
+    def linger(self: writer.Writer, timeout: float) -> bool:
+        adoptions.append(adopt(self, timeout))
+        return self._parked.wait(5) if len(adoptions) == 1 else adoptions[-1]
+
+    monkeypatch.setattr(writer.Writer, "adopt", linger)
+    store = Faulty()
+    async with core(store) as running:
+        store.bugs = 2
+        answer = await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)
+        assert answer.seq == 1
+        assert (await running.bus.query()).data
+        assert _restarts(running) == 2
+
+
+async def test_a_bug_right_after_the_opening_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_it = writer.Writer.open
+
+    def linger(self: writer.Writer) -> Opened:
+        opened = open_it(self)
+        assert self._parked.wait(5)
+        return opened
+
+    monkeypatch.setattr(writer.Writer, "open", linger)
+    store = Faulty()
+    store.upkeep_bugs = 1
+    async with core(store) as running:
+        assert (await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)).seq == 1
+        assert _restarts(running) == 1
+
+
+async def test_a_bug_told_while_nobody_owns_the_writer_is_told_to_the_next_owner() -> None:
+    async with core(Faulty()) as running:
+        store = running.system.ref(STORE)
+        tell = running.log.on_crash
+        assert tell is not None
+        store.kill()
+        await store.wait_generation()
+        tell(RuntimeError("a bug"))
+        await until(lambda: _restarts(running) == 2)
+        assert (await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)).seq == 1
+
+
+def _restarts(running: Core) -> int:
+    return next(i.restarts for i in running.system.actors() if i.key == STORE.name)
 
 
 async def test_recorded_never_goes_back(
