@@ -7,11 +7,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from antiphon.actors import ActorRef, Status
 from antiphon.app import Core, core
 from antiphon.bus import BUS, STORE, EventStore, publish_event, writer
 from antiphon.bus.store import Opened, Row, Stored, StoreUnavailable
@@ -19,6 +21,8 @@ from antiphon.errors import StorageUnavailable
 from antiphon.stores import MemoryEventStore
 
 from .conftest import until
+
+UNKNOWN = "outcome unknown, repeat with the same id"
 
 
 async def _load(running: Core, count: int, then: Callable[[int], None]) -> list[int]:
@@ -129,6 +133,18 @@ class Faulty(MemoryEventStore):
         return super().find_given(keys)
 
 
+@pytest.fixture
+def adopt_now(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """No owner adopts the writer before this is set."""
+    adopt, now = writer.Writer.adopt, threading.Event()
+
+    def late(self: writer.Writer, timeout: float) -> bool:
+        return now.wait(timeout) and adopt(self, timeout)
+
+    monkeypatch.setattr(writer.Writer, "adopt", late)
+    return now
+
+
 async def test_a_full_disk_refuses_publishes_and_recovers_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -146,6 +162,140 @@ async def test_a_full_disk_refuses_publishes_and_recovers_by_itself(
         store.full = False
         await until(lambda: running.bus.status.state == "ok")
         assert (await publish_event(running.bus, "a.b", 2)).seq == 2
+
+
+async def test_a_disk_that_can_not_be_read_refuses_a_repeated_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As any other publish: no owner dies of it, and repeated later it is a duplicate."""
+    monkeypatch.setattr(writer, "PROBE_S", (0.01,))
+    store = Faulty()
+    async with core(store) as running:
+        first = await publish_event(running.bus, "a.b", 1, id="one")
+        store.unreadable = True
+        with pytest.raises(StorageUnavailable):
+            await asyncio.wait_for(publish_event(running.bus, "a.b", 1, id="one"), 10)
+        store.unreadable = False
+        await until(lambda: running.bus.status.state == "ok")
+        again = await asyncio.wait_for(publish_event(running.bus, "a.b", 1, id="one"), 10)
+        assert (again.seq, again.duplicate) == (first.seq, True)
+        assert _restarts(running) == 0
+
+
+async def test_a_new_owner_waits_for_a_disk_that_refuses(
+    monkeypatch: pytest.MonkeyPatch, adopt_now: threading.Event
+) -> None:
+    """What waits is refused, no further owner dies, and it recovers by itself."""
+    monkeypatch.setattr(writer, "PROBE_S", (0.01,))
+    store = Faulty()
+    async with core(store) as running:
+        store.away = True
+        with pytest.raises(StorageUnavailable):
+            await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)
+        running.system.ref(STORE).kill()
+        await until(lambda: running.bus.status.state == "parked")
+        waiting = publish_event(running.bus, "a.b", 1)
+        adopt_now.set()
+        with pytest.raises(StorageUnavailable):
+            await asyncio.wait_for(waiting, 10)
+        assert running.bus.status.state == "unavailable"
+        store.away = False
+        await until(lambda: running.bus.status.state == "ok")
+        assert (await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)).seq == 1
+        assert _restarts(running) == 1
+
+
+@pytest.mark.parametrize("lost", [1, 2], ids=["not stored", "stored"])
+@pytest.mark.parametrize("kills", [0, 1, 3])
+async def test_a_batch_whose_outcome_is_unknown_waits_for_the_disk(
+    monkeypatch: pytest.MonkeyPatch, lost: int, kills: int
+) -> None:
+    """While it can't be asked; under whichever owner. What else comes is refused."""
+    monkeypatch.setattr(writer, "PROBE_S", (0.01,))
+    store = Faulty()
+    async with core(store) as running:
+        store.away, store.lose_answer = True, lost
+        waiting = publish_event(running.bus, "a.b", 1, id="one")
+        await until(lambda: running.bus.status.state == "unavailable")
+        owner = running.system.ref(STORE)
+        for n in range(kills):
+            owner.kill()
+            await until(partial(_is_running, owner, n + 2))
+            await until(lambda: running.bus.status.state == "unavailable")
+        assert isinstance(publish_event(running.bus, "a.b", 2).exception(), StorageUnavailable)
+        assert not waiting.done()
+        store.away, store.lose_answer = False, 0
+        assert (await asyncio.wait_for(waiting, 10)).seq == 1
+        assert (await asyncio.wait_for(publish_event(running.bus, "a.b", 2), 10)).seq == 2
+        assert len((await running.bus.query()).data) == 2
+
+
+async def test_a_batch_in_hand_is_kept_when_what_waits_behind_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch, adopt_now: threading.Event
+) -> None:
+    monkeypatch.setattr(writer, "PROBE_S", (0.01,))
+    store = Faulty()
+    async with core(store) as running:
+        store.away, store.lose_answer = True, 2
+        in_hand = publish_event(running.bus, "a.b", 1)
+        await until(lambda: running.bus.status.state == "unavailable")
+        running.system.ref(STORE).kill()
+        await until(lambda: running.bus.status.state == "parked")
+        behind = publish_event(running.bus, "a.b", 2)
+        adopt_now.set()
+        with pytest.raises(StorageUnavailable):
+            await asyncio.wait_for(behind, 10)
+        running.system.ref(STORE).kill()
+        await until(partial(_is_running, running.system.ref(STORE), 3))
+        store.away = False
+        assert (await asyncio.wait_for(in_hand, 10)).seq == 1
+        assert len((await running.bus.query()).data) == 1
+
+
+async def test_an_outcome_that_stays_unknown_is_told_so_at_the_end() -> None:
+    store = Faulty()
+    async with core(store) as running:
+        store.away, store.lose_answer = True, 2
+        waiting = publish_event(running.bus, "a.b", 1, id="one")
+        await until(lambda: running.bus.status.state == "unavailable")
+    with pytest.raises(StorageUnavailable, match=UNKNOWN):
+        await asyncio.wait_for(waiting, 10)
+    store.away = False
+    async with core(store) as running:
+        again = await publish_event(running.bus, "a.b", 1, id="one")
+        assert (again.seq, again.duplicate) == (1, True)
+
+
+async def test_closing_before_an_adoption_answers_what_is_in_hand_and_what_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer.Writer, "adopt", lambda self, timeout: False)
+    store = Faulty()
+    async with core(store) as running:
+        store.bugs = 1
+        waiting = [publish_event(running.bus, "a.b", 1)]
+        await until(lambda: running.bus.status.state == "parked")
+        waiting += [publish_event(running.bus, "a.b", n) for n in (2, 3)]
+    for one in waiting:
+        with pytest.raises(StorageUnavailable, match=UNKNOWN):
+            await asyncio.wait_for(one, 10)
+
+
+async def test_a_damaged_log_stays_damaged_whatever_is_said_of_the_disk() -> None:
+    """Nobody writes on a damaged file because the disk was full meanwhile."""
+    store = Faulty()
+    async with core(store) as running:
+        store.full = True
+        with pytest.raises(StorageUnavailable):
+            await publish_event(running.bus, "a.b", 1)
+        running.log.writer.damaged("a page is broken")  # as a reader tells it
+        store.full = False
+        done = asyncio.Event()
+        running.log.step(lambda: None, lambda _: done.set())
+        await asyncio.wait_for(done.wait(), 10)
+        assert running.bus.status.state == "corrupt"
+        with pytest.raises(StorageUnavailable, match="a page is broken"):
+            await publish_event(running.bus, "a.b", 1)
 
 
 async def test_an_unknown_commit_is_settled_by_the_head_on_disk() -> None:
@@ -219,6 +369,10 @@ async def test_a_bug_told_while_nobody_owns_the_writer_is_told_to_the_next_owner
         tell(RuntimeError("a bug"))
         await until(lambda: _restarts(running) == 2)
         assert (await asyncio.wait_for(publish_event(running.bus, "a.b", 1), 10)).seq == 1
+
+
+def _is_running(ref: ActorRef[Any], generation: int) -> bool:
+    return ref.generation == generation and ref.status is Status.RUNNING
 
 
 def _restarts(running: Core) -> int:
