@@ -18,6 +18,7 @@ from antiphon.app import Core, core
 from antiphon.bus import BUS, STORE, EventStore, publish_event, writer
 from antiphon.bus.store import Opened, Row, Stored, StoreUnavailable
 from antiphon.errors import StorageUnavailable
+from antiphon.messages import Published
 from antiphon.stores import MemoryEventStore
 
 from .conftest import until
@@ -462,3 +463,69 @@ async def test_a_refusing_disk_is_told_once_and_asked_ever_more_rarely(
         assert len([r for r in caplog.records if "disk is full" in r.getMessage()]) == 1
         store.full = False
         await until(lambda: running.bus.status.state == "ok")
+
+
+async def _refuses(running: Core, *waiting: asyncio.Future[Published]) -> None:
+    """Each of *waiting* is told that its outcome is unknown, and the next is refused at once."""
+    for one in waiting:
+        with pytest.raises(StorageUnavailable, match=UNKNOWN):
+            await asyncio.wait_for(one, 10)
+    refused = publish_event(running.bus, "a.b", 9).exception()  # already
+    assert isinstance(refused, StorageUnavailable)
+    with pytest.raises(StorageUnavailable):
+        await running.log.in_writer(lambda: None)
+
+
+async def test_when_the_logs_actors_have_given_up_nobody_waits_for_them() -> None:
+    """What is in hand, and what waits behind it."""
+    store = Faulty()
+    async with core(store) as running:
+        assert (await publish_event(running.bus, "a.b", 1)).seq == 1
+        store.bugs = 1_000_000
+        in_hand = publish_event(running.bus, "a.b", 2)
+        await until(lambda: running.bus.status.state == "parked")
+        behind = publish_event(running.bus, "a.b", 3)
+        await asyncio.wait_for(running.system.wait(), 20)
+        await _refuses(running, in_hand, behind)
+        assert len((await running.bus.query()).data) == 1
+
+
+async def test_when_the_system_ends_in_the_block_what_waits_is_stored_and_the_rest_refused(
+    new_store: Callable[[], EventStore],
+) -> None:
+    async with core(new_store()) as running:
+        waiting = [publish_event(running.bus, "a.b", n) for n in range(500)]
+        await running.system.close()
+        answers = await asyncio.wait_for(asyncio.gather(*waiting), 20)
+        assert [answer.seq for answer in answers] == list(range(1, 501))
+        await _refuses(running)
+        assert len((await running.bus.query(limit=500)).data) == 500
+    async with core(new_store()) as running:
+        assert running.bus.head == 500
+
+
+async def test_who_waits_for_room_is_woken_when_the_log_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antiphon.bus.log.LOCAL_WAITING", 1)
+    store = Stuck()
+    async with core(store) as running:
+        waiting = publish_event(running.bus, "a.b", 1)
+        room = asyncio.ensure_future(running.bus.room())
+        await until(lambda: bool(store.threads))
+        await running.system.close()
+        await asyncio.wait_for(room, 10)
+        await _refuses(running)
+        store.gate.set()
+        assert (await asyncio.wait_for(waiting, 20)).seq == 1
+
+
+async def test_closing_answers_also_what_a_disk_that_hangs_has_in_hand() -> None:
+    store = Stuck()
+    async with core(store) as running:
+        waiting = [publish_event(running.bus, "a.b", 1)]
+        await until(lambda: bool(store.threads))
+        waiting.append(publish_event(running.bus, "a.b", 2))
+        await running.log.aclose(0.02)
+        await _refuses(running, *waiting)
+        store.gate.set()
