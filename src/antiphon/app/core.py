@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from antiphon.actors import ActorSystem, Child, Observer, Supervisor
+from antiphon.actors import ActorRef, ActorSystem, Child, Observer, Supervisor
 from antiphon.app.folder import DataFolder
 from antiphon.bus import (
     BUS,
@@ -99,12 +100,28 @@ async def core(
                 Child(JANITOR, lambda: JanitorActor(janitor)),
             ]
             try:
-                await system.supervise(Supervisor(children), name="log")
+                owners = await system.supervise(Supervisor(children), name="log")
             except SpawnFailed as error:
                 raise start_error(error, f"open {where or 'the log'}") from error
-            yield Core(system, log, bus, janitor)
+            async with ending_with(owners, log):
+                yield Core(system, log, bus, janitor)
     finally:
         await log.aclose(SHUTDOWN_S)
+
+
+@asynccontextmanager
+async def ending_with(owners: ActorRef[Any], log: Log) -> AsyncIterator[None]:
+    """Within the block, *log* ends when its actors do, so that nobody waits for their return."""
+
+    async def watch() -> None:
+        await owners.wait()
+        log.end()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 def disk_share(path: Path | None) -> float | None:

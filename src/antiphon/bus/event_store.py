@@ -18,8 +18,11 @@ class EventStoreActor(Actor[StoreMessage]):
         self.log = log
 
     async def pre_start(self, ctx: ActorContext[StoreMessage]) -> None:
+        me = ctx.myself
+        # before the open, in which the writer goes on and may fail at once; and by the ref,
+        # which outlives this generation: told in between, the next one hears of it
+        self.log.on_crash = lambda bug: me.cast(WriterCrashed(bug))
         await self.log.open()
-        self.log.on_crash = lambda bug: ctx.myself.cast(WriterCrashed(bug))
         ctx.at_end(self.log.writer.park)
 
     async def handle(self, msg: StoreMessage, ctx: ActorContext[StoreMessage]) -> None:

@@ -85,6 +85,7 @@ class Log:
         self._index: PatternIndex[Audience] = PatternIndex()
         self._interested: dict[str, tuple[Audience, ...]] = {}
         self._opened = False
+        self._ended = False
         self._closed = False
         self._at_end: dict[Callable[[], None], None] = {}
         self.durables = Durables(self)
@@ -111,20 +112,32 @@ class Log:
         self.ring.restart(opened.head)
         self.durables.restore(opened.subs)
 
+    def end(self) -> None:
+        """Take nothing more, and have whatever waits answered. Idempotent.
+
+        For when the writer will have no owner any more. Reading goes on until ``aclose``.
+        """
+        if self._ended:
+            return
+        if self._opened:
+            self.durables.close()
+        self._ended = True
+        self.writer.end()
+        self._make_room(len(self._for_room))  # the next publish tells them why not
+
     async def aclose(self, timeout: float = 30.0) -> None:
         """Store what waits, answer everybody, close the store. Idempotent."""
         if self._closed:
             return
-        if self._opened:
-            self.durables.close()
         self._closed = True
+        self.end()
         if self._opened:
             ended = await asyncio.to_thread(self.writer.close, timeout)
-            if not ended:
-                logger.error("the log's writer did not end in %s s", timeout)
             await asyncio.sleep(0)  # lets the last batch be announced
             self._answer_all()
-        self._make_room(len(self._for_room))  # the next publish tells them why not
+            if not ended:
+                logger.error("the log's writer did not end in %s s", timeout)
+                self._answer(self.writer.left())
         for tell in list(self._at_end):
             tell()
         await asyncio.to_thread(self.pages.close)
@@ -175,11 +188,11 @@ class Log:
 
         Raises:
             Overloaded: Too much waits already.
-            StorageUnavailable: The disk refuses writes now.
+            StorageUnavailable: The disk refuses writes now, or the log has ended.
         """
         status = self.writer.status
-        if status.state not in ("ok", "parked") or self._closed:
-            why = status.message or status.state
+        if status.state not in ("ok", "parked") or self._ended:
+            why = "it has ended" if self._ended else status.message or status.state
             raise StorageUnavailable(f"the log takes no events now: {why}", retry_after_ms=1000)
         bound = REMOTE_WAITING if remote else LOCAL_WAITING
         if self._is_full(bound):
@@ -216,7 +229,7 @@ class Log:
         Returns without a turn of the loop if it has: what is published next, before anything
         else is awaited, is taken.
         """
-        while self._is_full(LOCAL_WAITING) and not self._closed:
+        while self._is_full(LOCAL_WAITING) and not self._ended:
             turn: asyncio.Future[None] = self.loop.create_future()
             self._for_room.append(turn)
             try:
@@ -481,7 +494,7 @@ class Log:
         Raises:
             StorageUnavailable: The log has ended.
         """
-        if self._closed:
+        if self._ended:
             raise StorageUnavailable("the log has ended")
         future: asyncio.Future[T] = self.loop.create_future()
         ended: asyncio.Future[None] = self.loop.create_future()

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from antiphon.bus.intake import Pending
 from antiphon.bus.settle import Settled, expecting, given_keys, outside, settle, unavailable
@@ -38,6 +38,9 @@ BATCH_BYTES = 8 * 1024 * 1024
 TEND_S = 0.2
 IDLE_S = 2.0
 PROBE_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+UNKNOWN = "outcome unknown, repeat with the same id"
+
+T = TypeVar("T")
 
 
 class Writer:
@@ -73,6 +76,7 @@ class Writer:
         self._announce = announce
         self._on_state = on_state
         self._on_crash = on_crash
+        self._stating = threading.Lock()
         self._wake = threading.Event()
         self._sleeping = False
         self._park = threading.Event()
@@ -149,12 +153,21 @@ class Writer:
         self._resume.set()
         return True
 
-    def close(self, timeout: float) -> bool:
-        """Store what waits, close the store, end the thread. Blocks; False if it hung."""
+    def end(self) -> None:
+        """Let the thread store or refuse what waits, close the store and end; never blocks."""
         self._stop = True
         self._park.clear()
         self._resume.set()
         self._wake.set()
+
+    def left(self) -> Settled:
+        """The answer to what waits yet, when the thread can't give it; see ``_finish``."""
+        left = [*self._in_hand, *self.intake]
+        return unavailable(left, self.head, f"the log has ended; {UNKNOWN}", retry_after_ms=1000)
+
+    def close(self, timeout: float) -> bool:
+        """As ``end``, and wait for it. Blocks; False if it hung."""
+        self.end()
         if self._thread is not None:
             self._thread.join(timeout)
             return not self._thread.is_alive()
@@ -165,10 +178,14 @@ class Writer:
     def _run(self) -> None:
         started = 0.0
         busy = False
-        while True:
+        while not (self._stop and self._in_hand):  # which nobody can ask about any more
             try:
                 if self._park.is_set():
                     self._hold()
+                    continue
+                if self._in_hand:
+                    self._take_up()
+                    continue
                 if busy and not self._stop:
                     time.sleep(max(0.0, started + LINGER_S - time.monotonic()))
                 elif not self.intake and not self._jobs:
@@ -178,6 +195,8 @@ class Writer:
                     continue
                 started = time.monotonic()
                 busy = self._one_batch() >= BUSY_BATCH
+                if self._in_hand:
+                    continue
                 while self._jobs:
                     self._jobs.popleft()()
                 self._tend(idle=False)
@@ -212,8 +231,7 @@ class Writer:
             self.damaged(str(error))
 
     def _hold(self) -> None:
-        if self.status.state != "corrupt":
-            self._set_state("parked", None)
+        self._set_state("parked", None)
         self._parked.set()
         self._resume.wait()
         self._resume.clear()
@@ -221,19 +239,20 @@ class Writer:
             self._take_up()
 
     def _take_up(self) -> None:
-        """Start again after a park. The head on disk says what became of a batch in hand."""
+        """Go on after a park. The head on disk says what became of a batch in hand."""
         batch, tried = self._in_hand, self._tried
         try:
-            self.store.reopen()
+            head = self._head_on_disk()
         except StoreCorrupt as error:
             self.damaged(str(error))
-        if self.status.state != "corrupt":
-            self._set_state("ok", None)
-        elif batch:
-            self._give_up(batch, self.status.message or "the log is damaged")
+            head = self.head
+        if head is None:
             return
-        if batch and tried is not None and tried.rows and self.store.head() >= tried.upto:
+        self._set_state("ok", None)
+        if batch and tried is not None and tried.rows and head >= tried.upto:
             self._committed(tried)
+        elif batch and self.status.state == "corrupt":
+            self._give_up(batch)
         elif batch:
             self._store(batch)
 
@@ -253,37 +272,44 @@ class Writer:
     def _store(self, batch: list[Pending]) -> None:
         self._in_hand, self._tried = batch, None
         if self.status.state == "corrupt":
-            self._give_up(batch, self.status.message or "the log is damaged")
+            self._give_up(batch)
             return
         try:
             self._try_to_store(batch)
         except StoreCorrupt as error:
             self.damaged(str(error))
-            self._give_up(batch, str(error))
+            self._give_up(batch)
 
     def _try_to_store(self, batch: list[Pending]) -> None:
         self._recorded_us = max(self._recorded_us, time.time_ns() // 1000)
         existing: Mapping[tuple[str, str], Stored] = {}
         last_seqs: Mapping[str, int] | None = None
+        asked: Sequence[Pending] = ()  # whose given ids are to be looked up
         while True:
-            settled = settle(batch, self.head, self._recorded_us, existing, last_seqs)
-            self._tried = settled
+            settled: Settled | None = None
             try:
+                if asked:
+                    existing = self.store.find_given(given_keys(asked))
+                    asked = ()
+                settled = settle(batch, self.head, self._recorded_us, existing, last_seqs)
+                self._tried = settled
                 if settled is None:
-                    depends = expecting(batch)
-                    existing = self.store.find_given(given_keys(depends))
-                    last_seqs = self.store.last_seqs({pending.topic for pending in depends})
+                    asked = expecting(batch)
+                    last_seqs = self.store.last_seqs({pending.topic for pending in asked})
                     continue
                 if settled.rows:
                     self.store.append(settled.rows, self._recorded_us)
                 break
             except GivenIdTaken:
-                existing = self.store.find_given(given_keys(batch))
+                asked = batch
             except StoreUnavailable as error:
-                if not error.unknown:
+                if settled is None or not error.unknown:
                     self._refuse(batch, error)
                     return
-                if settled is not None and self._outcome(settled.upto):
+                head = self._head_on_disk()
+                if head is None:
+                    return  # it stays in hand
+                if head >= settled.upto:
                     break
         self._committed(settled)
 
@@ -292,46 +318,65 @@ class Writer:
         self.batches += 1
         self._tell(settled)
 
-    def _give_up(self, batch: list[Pending], why: str) -> None:
+    def _give_up(self, batch: list[Pending]) -> None:
+        """Refuse the batch because the log is damaged."""
+        why = self.status.message or "the log is damaged"
+        if self._tried is not None and self._tried.rows:
+            why = f"{why}; {UNKNOWN}"
         self._tell(unavailable(batch, self.head, why, retry_after_ms=30_000))
-
-    def _outcome(self, upto: int) -> bool:
-        """Whether the batch ending at *upto* is on disk; waits until the disk can be asked."""
-        attempt = 0
-        while True:
-            try:
-                self.store.reopen()
-                return self.store.head() >= upto
-            except StoreUnavailable as error:
-                self._set_state("unavailable", str(error))
-                self._pause(attempt)
-                attempt += 1
-                if self._stop:
-                    raise
 
     def _refuse(self, batch: list[Pending], error: StoreUnavailable) -> None:
         """Answer the batch, then probe until the disk takes writes again."""
         self._set_state("unavailable", str(error))
         self._tell(unavailable(batch, self.head, str(error), retry_after_ms=1000))
+        try:
+            if self._probe(error, self._try_to_write) is not None:
+                self._set_state("ok", None)
+        except StoreCorrupt as worse:
+            self.damaged(str(worse))
+
+    def _try_to_write(self) -> bool:
+        self.store.reopen()
+        self.store.append((), self._recorded_us)
+        return True
+
+    def _head_on_disk(self) -> int | None:
+        """The head, as soon as the disk can be asked; None if a park or the end came first."""
+        try:
+            return self._ask_head()
+        except StoreUnavailable as error:
+            head = self._probe(error, self._ask_head)
+        if head is not None:
+            self._set_state("ok", None)
+        return head
+
+    def _ask_head(self) -> int:
+        self.store.reopen()
+        return self.store.head()
+
+    def _probe(self, error: StoreUnavailable, ask: Callable[[], T]) -> T | None:
+        """Ask again until the disk lets it; meanwhile refuse what comes, but not what is in hand.
+
+        None: it has to hold still, or to end.
+        """
         attempt = 0
         while not (self._stop or self._park.is_set()):
-            waiting = list(self.intake)
-            self.intake.clear()
-            if waiting:
-                self._tell(unavailable(waiting, self.head, str(error), retry_after_ms=1000))
+            self._set_state("unavailable", str(error))
+            self._refuse_waiting(str(error))
             self._pause(attempt)
             attempt += 1
             try:
-                self.store.reopen()
-                self.store.append((), self._recorded_us)
+                return ask()
             except StoreUnavailable as again:
                 error = again
-            except StoreCorrupt as worse:
-                self.damaged(str(worse))
-                return
-            else:
-                self._set_state("ok", None)
-                return
+        return None
+
+    def _refuse_waiting(self, why: str) -> None:
+        waiting: list[Pending] = []
+        while self.intake:  # one by one: another may be put at any moment
+            waiting.append(self.intake.popleft())
+        if waiting:
+            self._post(self._announce, unavailable(waiting, self.head, why, retry_after_ms=1000))
 
     def _pause(self, attempt: int) -> None:
         self._sleeping = False
@@ -343,12 +388,15 @@ class Writer:
         self._post(self._announce, settled)
 
     def _set_state(self, state: str, message: str | None) -> None:
-        if (self.status.state, self.status.message) != (state, message):
-            if message is not None and state != self.status.state:
-                logger.error("the log is %s: %s", state, message)
-            self.status.state = state
-            self.status.message = message
-            self._post(self._on_state)
+        """What is damaged stays so, whatever another thread says of the disk meanwhile."""
+        with self._stating:
+            before = self.status.state, self.status.message
+            if before == (state, message) or (before[0] == "corrupt" and state != "closed"):
+                return
+            self.status.state, self.status.message = state, message
+        if message is not None and state != before[0]:
+            logger.error("the log is %s: %s", state, message)
+        self._post(self._on_state)
 
     def _crashed(self, bug: BaseException) -> None:
         """A bug of ours: hold still with the batch in hand until a new owner adopts."""
@@ -357,11 +405,13 @@ class Writer:
         self._post(self._on_crash, bug)
 
     def _finish(self) -> None:
-        left = [*self._in_hand, *self.intake]
+        """Answer whoever is left, and close the store. What was in hand may be stored."""
+        left = self.left()
         self.intake.clear()
-        if left:
-            why = "the log has ended; outcome unknown, repeat with the same id"
-            self._tell(unavailable(left, self.head, why, retry_after_ms=1000))
+        if left.refused:
+            self._tell(left)
+        while self._jobs:
+            self._jobs.popleft()()
         try:
             self.store.close()
         except Exception:
