@@ -42,7 +42,7 @@ class Letterheads:
             quotas: What they count a new topic against; None: it is not counted.
 
         Raises:
-            InvalidTopic, Forbidden, Overloaded: It is none, not theirs, or one too many.
+            InvalidTopic, Forbidden, BadRequest: It is none, not theirs, or one too many.
         """
         if principal is not self._writer:
             self._writer = principal

@@ -17,7 +17,7 @@ from antiphon.cli.find import Client, finder
 from antiphon.cli.options import DataOption, UrlOption
 from antiphon.client.endpoint import Endpoint, NoServer
 from antiphon.client.http import HttpClient
-from antiphon.client.problems import error_from
+from antiphon.client.results import error_of
 from antiphon.messages import EventIn, Refused
 from antiphon.places import data_folder
 
@@ -95,13 +95,7 @@ class HttpPublisher:
             raise ConnectionError(str(error)) from error
         for result in results:
             if isinstance(result, Refused):
-                fault = result.error
-                raise error_from(
-                    fault.code,
-                    fault.message,
-                    value=fault.value,
-                    retry_after_ms=fault.retry_after_ms,
-                )
+                raise error_of(result)
 
 
 async def _until_signalled(watcher: FolderWatcher) -> None:
