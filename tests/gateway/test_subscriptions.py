@@ -44,7 +44,7 @@ async def test_each_open_subscription_is_listed_with_its_lag_and_window(
     assert await desk.get("/v1/subscriptions") == []
 
 
-async def test_durables_are_listed_resumed_and_dropped(desk: Any) -> None:
+async def test_durables_are_listed_resumed_and_dropped(desk: Any, until: Until) -> None:
     async with desk.client() as one:
         await hold(one, tries=1, on_exhausted="stop")
         await publish(desk, 2)
@@ -54,12 +54,9 @@ async def test_durables_are_listed_resumed_and_dropped(desk: Any) -> None:
         assert again.json() == {"resumed": False}
         await one.send("nack", sid="s", seq=1)
         await one.expect("ended")
+        await until(lambda: desk.bus.head == 3)  # the news of that is an event
         (info,) = await desk.get("/v1/durables")
-        assert (info["name"], info["state"], info["lag"]) == (
-            "mail",
-            "stopped",
-            3,
-        )  # the news of that is an event
+        assert (info["name"], info["state"], info["lag"]) == ("mail", "stopped", 3)
         skipped = await desk.post("/v1/durables/mail/resume", {"skip": True})
         assert (skipped.status, skipped.json()) == (200, {"resumed": True})
         await hold(one)
