@@ -103,14 +103,14 @@ async def core(
                 owners = await system.supervise(Supervisor(children), name="log")
             except SpawnFailed as error:
                 raise start_error(error, f"open {where or 'the log'}") from error
-            async with ending_with(owners, log):
+            async with _ending_with(owners, log):
                 yield Core(system, log, bus, janitor)
     finally:
         await log.aclose(SHUTDOWN_S)
 
 
 @asynccontextmanager
-async def ending_with(owners: ActorRef[Any], log: Log) -> AsyncIterator[None]:
+async def _ending_with(owners: ActorRef[Any], log: Log) -> AsyncIterator[None]:
     """Within the block, *log* ends when its actors do, so that nobody waits for their return."""
 
     async def watch() -> None:
